@@ -1,0 +1,74 @@
+"""The engines: each answers many requests. One file each, one line in `TABLE`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import ClassVar, Protocol
+
+from augment.errors import RecipeError
+from augment.records import Reply, Request
+from augment.registry import Table
+
+TABLE = Table(
+    "engine",
+    {
+        "echo": "augment.engines.echo:Echo",
+        "openai": "augment.engines.openai:OpenAI",
+    },
+)
+
+
+@dataclass(frozen=True, slots=True)
+class EngineOptions:
+    """What a user may say about an engine besides its model; `timeout` in seconds for one answer."""
+
+    base_url: str | None = None
+    concurrency: int = 64
+    timeout: float = 300.0
+    retries: int = 8
+
+
+class Engine(Protocol):
+    """Answers requests; `name`, `model` and `revision` go into each row's provenance and reply key."""
+
+    name: ClassVar[str]
+    model: str
+    revision: str
+
+    @classmethod
+    def open(cls, model: str, options: EngineOptions) -> Engine:
+        """An engine ready to answer.
+
+        Raises:
+            EngineError: it cannot be reached or used; one line with the address and the fix.
+        """
+        ...
+
+    def generate(self, requests: Iterable[Request]) -> Iterator[Reply]:
+        """One reply a request, in the order they finish; requests are drawn only as slots come free.
+
+        A request that fails for good yields a Reply with `error` set.
+
+        Raises:
+            EngineError: every further request would fail too (wrong key, unknown model).
+        """
+        ...
+
+    def drain(self) -> None:
+        """Take no further request; those in flight are still answered. Callable from any thread."""
+        ...
+
+
+def open_engine(spec: str, options: EngineOptions) -> Engine:
+    """The engine that `--llm NAME[:MODEL]` names.
+
+    Raises:
+        RecipeError: no engine of that name.
+        EngineError: it cannot be reached or used.
+    """
+    name, _, model = spec.partition(":")
+    if not name:
+        raise RecipeError(f"--llm '{spec}' names no engine; write NAME:MODEL, for example openai:Qwen3-8B")
+    engine: Engine = TABLE.load(name).open(model, options)
+    return engine

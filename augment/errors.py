@@ -1,0 +1,25 @@
+"""What can go wrong that a user can put right: one line each, printed without a traceback, exit code 2."""
+
+
+class AugmentError(Exception):
+    """Base of every error a user can fix. The message says what, the value, and the fix."""
+
+
+class SourceError(AugmentError):
+    """A source cannot be found, read or mapped to our columns."""
+
+
+class RecipeError(AugmentError):
+    """A flag or a recipe key is unknown or holds a value that makes no sense."""
+
+
+class EngineError(AugmentError):
+    """An engine cannot be reached, or refuses every request (wrong key, wrong model)."""
+
+
+class RunError(AugmentError):
+    """A run folder is held by another process, incomplete, or not one of ours."""
+
+
+class Interrupted(AugmentError):
+    """The user or the system asked to stop; what was answered is kept and the run can go on."""

@@ -1,0 +1,52 @@
+"""Names to objects: a table of "module:attribute" strings, imported when first asked for.
+
+A newcomer is one file and one table line, or an entry point in a package of its own.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import inspect
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from importlib.metadata import entry_points
+from typing import Any
+
+from augment.errors import RecipeError
+
+
+def closest(name: str, known: list[str]) -> str:
+    """A hint naming what exists: the nearest names when there are some, else all of them."""
+    near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
+    return f"did you mean {', '.join(near)}?" if near else f"known: {', '.join(known)}"
+
+
+@dataclass(frozen=True)
+class Table:
+    """One kind of plugin: our own entries, and those that other packages declare as entry points."""
+
+    kind: str
+    entries: Mapping[str, str]
+
+    def targets(self) -> dict[str, str]:
+        """Every known name and its "module:attribute". Our own names win over entry points."""
+        found = {point.name: point.value for point in entry_points(group=f"augment.{self.kind}s")}
+        return {**found, **self.entries}
+
+    def load(self, name: str) -> Any:
+        """The object called `name`.
+
+        Raises:
+            RecipeError: no such name; the message offers the nearest ones.
+        """
+        targets = self.targets()
+        if name not in targets:
+            raise RecipeError(f"no {self.kind} called '{name}'; {closest(name, sorted(targets))}")
+        module, _, attribute = targets[name].partition(":")
+        return getattr(importlib.import_module(module), attribute)
+
+    def summaries(self) -> Iterator[tuple[str, str]]:
+        """Each name with the first line of its docstring, in alphabetical order."""
+        for name in sorted(self.targets()):
+            yield name, (inspect.getdoc(self.load(name)) or "").partition("\n")[0]

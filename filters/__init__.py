@@ -1,0 +1,81 @@
+"""The filters: each scores rows, then says which to drop. One file each, one line in `TABLE`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Protocol
+
+import polars as pl
+
+from augment.registry import Table
+
+TABLE = Table(
+    "filter",
+    {
+        "contamination": "filters.contamination:Contamination",
+        "exact_dup": "filters.exact_dup:ExactDup",
+        "facts": "filters.facts:Facts",
+        "language": "filters.language:Language",
+        "length": "filters.length:Length",
+        "near_dup": "filters.near_dup:NearDup",
+        "parent_band": "filters.parent_band:ParentBand",
+        "refusal": "filters.refusal:Refusal",
+        "repetition": "filters.repetition:Repetition",
+    },
+)
+DEFAULT = (
+    "length",
+    "language",
+    "repetition",
+    "refusal",
+    "facts",
+    "parent_band",
+    "contamination",
+    "exact_dup",
+    "near_dup",
+)
+"""The default chain: cheap row filters first, then those that look at the whole corpus."""
+
+
+@dataclass
+class Context:
+    """What a filter may look at besides the rows it scores.
+
+    `seeds` are the source rows that are augmented and `exam` those held out (columns id, prompt, response,
+    label); `adds_facts` names the generators whose variants may state new numbers. `memory` is where a
+    corpus filter keeps its index from one batch to the next, under its own name.
+    """
+
+    seeds: pl.DataFrame
+    exam: pl.DataFrame
+    adds_facts: frozenset[str] = frozenset()
+    memory: dict[str, Any] = field(default_factory=dict)
+
+
+class Filter(Protocol):
+    """A frozen dataclass whose fields are its thresholds: scores first, verdict second.
+
+    The frame has the dataset's columns (`augment.records.SCHEMA`) and these working columns, which are not
+    published:
+
+    * `parent_prompt`, `parent_response`: the parent's texts, null for a row without a parent;
+    * `changed_fields`: "prompt", "response" or "prompt+response", whichever differ from the parent's, and ""
+      when none does; a row without a parent has those of its fields that are not null;
+    * `changed`, `parent_changed`: the text of those fields and the parent's text of the same fields, joined
+      by a newline ("" when nothing changed; `parent_changed` null without a parent).
+    """
+
+    name: ClassVar[str]
+    scores: ClassVar[dict[str, Any]]  # the columns that `score` adds, called NAME_something, with types
+
+    def score(self, frame: pl.DataFrame, context: Context) -> pl.DataFrame:
+        """The same rows in the same order with the columns of `scores` added.
+
+        A corpus filter gets the rows that earlier filters kept, in order, batch after batch, and compares
+        each only with seeds and earlier rows that it kept itself.
+        """
+        ...
+
+    def verdict(self) -> pl.Expr:
+        """Over the score columns: why to drop the row, one of a few fixed phrases; null keeps it."""
+        ...

@@ -1,0 +1,106 @@
+"""A chain of filters: what a row must pass, in order of cost, and what dropped those that did not."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import polars as pl
+
+from augment.errors import RecipeError
+from augment.records import VERDICT
+from filters import DEFAULT, TABLE, Context, Filter
+
+WORKING = ("parent_prompt", "parent_response", "changed_fields", "changed", "parent_changed")
+
+
+@dataclass(frozen=True)
+class Chain:
+    """Filters in the order they are applied."""
+
+    filters: tuple[Filter, ...]
+
+    @property
+    def scores(self) -> dict[str, Any]:
+        """Every score column of the chain and its type."""
+        return {name: dtype for each in self.filters for name, dtype in each.scores.items()}
+
+    def sift(self, frame: pl.DataFrame, context: Context) -> pl.DataFrame:
+        """The same rows in the same order with all score columns, `dropped_by` and `reason`.
+
+        A row is scored until a filter drops it; scores after that are null. `dropped_by` is null for a row
+        that is kept.
+        """
+        alive = _with_parents(frame, context).with_row_index("_row")
+        dropped: list[pl.DataFrame] = []
+        for each in self.filters:
+            scored = each.score(alive, context).with_columns(each.verdict().cast(pl.String).alias("reason"))
+            out = scored.filter(pl.col("reason").is_not_null())
+            dropped.append(out.with_columns(pl.lit(each.name).alias("dropped_by")))
+            alive = scored.filter(pl.col("reason").is_null()).drop("reason")
+        kept = alive.with_columns(pl.lit(None, dtype=dtype).alias(name) for name, dtype in VERDICT.items())
+        columns = [*frame.columns, *self.scores, *VERDICT]
+        whole = pl.concat([kept, *dropped], how="diagonal").sort("_row")
+        return whole.select(columns)
+
+
+def _with_parents(frame: pl.DataFrame, context: Context) -> pl.DataFrame:
+    """`frame` with the working columns that filters read (see `filters.Filter`)."""
+    parents = context.seeds.select(
+        pl.col("id").alias("_parent"),
+        pl.col("prompt").alias("parent_prompt"),
+        pl.col("response").alias("parent_response"),
+    )
+    joined = frame.with_columns(pl.col("parents").list.first().alias("_parent")).join(
+        parents, on="_parent", how="left", maintain_order="left"
+    )
+    orphan = pl.col("parent_prompt").is_null()
+    changed = {
+        name: pl.col(name).is_not_null() & (orphan | pl.col(name).ne_missing(pl.col(f"parent_{name}")))
+        for name in ("prompt", "response")
+    }
+
+    def of_changed(prefix: str) -> pl.Expr:
+        return pl.concat_str(
+            *(pl.when(differs).then(pl.col(f"{prefix}{name}")) for name, differs in changed.items()),
+            separator="\n",
+            ignore_nulls=True,
+        )
+
+    return joined.with_columns(
+        pl.concat_str(
+            *(pl.when(differs).then(pl.lit(name)) for name, differs in changed.items()),
+            separator="+",
+            ignore_nulls=True,
+        ).alias("changed_fields"),
+        of_changed("").alias("changed"),
+        pl.when(~orphan).then(of_changed("parent_")).alias("parent_changed"),
+    ).drop("_parent")
+
+
+def chain_of(names: Sequence[str], settings: Mapping[str, Mapping[str, Any]] | None = None) -> Chain:
+    """The chain called for: filter names (or "default", "none"), and thresholds by filter name.
+
+    Raises:
+        RecipeError: an unknown filter, or a threshold the filter does not have.
+    """
+    expanded = [each for name in names for each in (DEFAULT if name == "default" else (name,))]
+    wanted = dict.fromkeys(name for name in expanded if name != "none")
+    settings = settings or {}
+    for name in settings:
+        if name not in wanted:
+            raise RecipeError(f"filter '{name}' has settings but is not in the chain; add it to --filters")
+    return Chain(tuple(_build(name, settings.get(name, {})) for name in wanted))
+
+
+def _build(name: str, settings: Mapping[str, Any]) -> Filter:
+    kind = TABLE.load(name)
+    known = {each.name for each in dataclasses.fields(kind)}
+    for key in settings:
+        if key not in known:
+            listed = ", ".join(sorted(known)) or "none"
+            raise RecipeError(f"filter '{name}' has no setting '{key}'; known: {listed}")
+    built: Filter = kind(**settings)
+    return built

@@ -1,0 +1,1 @@
+"""Prefect flows: the outermost ring, and the only one that may import Prefect."""
