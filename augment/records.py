@@ -40,8 +40,8 @@ SCHEMA: dict[str, Any] = {
     "tokens_in": pl.Int64,
     "tokens_out": pl.Int64,
 }
-VERDICT: dict[str, Any] = {"dropped_by": pl.String, "reason": pl.String}
-"""What `rejected.parquet` has besides: the filter that dropped the row, and why."""
+VERDICT: dict[str, Any] = {"dropped_by": pl.String, "reason": pl.String, "detail": pl.String}
+"""What `rejected.parquet` has besides: who dropped the row, why, and the place or message if there is one."""
 
 
 @dataclass(frozen=True, slots=True)

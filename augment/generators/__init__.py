@@ -36,7 +36,10 @@ class Generator(Protocol):
         ...
 
     def read(self, record: Row, reply: Reply) -> Row | Rejected:
-        """The variant that `reply` holds, or why it holds none. A bad answer is data, not an exception."""
+        """The variant that `reply` holds, or why it holds none. A bad answer is data, not an exception.
+
+        Whatever id the returned row has is replaced by one of its own.
+        """
         ...
 
 

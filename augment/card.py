@@ -1,0 +1,72 @@
+"""The dataset card: a README.md whose front matter makes `datasets.load_dataset(RUN)` work."""
+
+from __future__ import annotations
+
+import shlex
+from typing import Any
+
+import orjson
+
+from augment.plan import Plan
+from augment.summary import Summary
+
+_SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
+
+
+def command_of(plan: Plan) -> str:
+    """The command line that makes this run again."""
+    recipe = plan.recipe
+    words = ["augment", "text", "--source", recipe.source, "--n", recipe.n]
+    words += ["--generators", ",".join(recipe.generators or [each.name for each in plan.generators])]
+    words += ["--filters", ",".join(recipe.filters)]
+    defaults = type(recipe)(source=recipe.source)
+    for key in ("llm", "temperature", "max_tokens", "limit", "seed", "max_attempts", "holdout", "exam"):
+        value = getattr(recipe, key)
+        if value != getattr(defaults, key):
+            words += [f"--{key.replace('_', '-')}", str(value)]
+    for ours, theirs in recipe.map.items():
+        words += ["--map", f"{ours}={theirs}"]
+    for name, settings in recipe.settings.items():
+        words += [word for key, value in settings.items() for word in ("--set", f"{name}.{key}={value}")]
+    if recipe.without_seeds:
+        words.append("--without-seeds")
+    return shlex.join(words)
+
+
+def card(plan: Plan, summary: Summary) -> str:
+    """The card's text. It holds nothing that differs between two runs of the same plan."""
+    source = plan.source.card
+    counts = summary.to_dict()
+    rows = counts["kept"] + (0 if plan.recipe.without_seeds else counts["seeds"])
+    size = next((label for limit, label in _SIZES if rows < limit), "n>1M")
+    front: dict[str, Any] = {
+        "license": source.licence.lower() if source.licence != "unknown" else "unknown",
+        "language": source.languages,
+        "size_categories": [size],
+        "tags": ["synthetic", "augmented"],
+        "configs": [{"config_name": "default", "data_files": [{"split": "train", "path": "curated/train.parquet"}]}],
+    }
+    models = plan.engine and f"{plan.engine.name}:{plan.engine.model} {plan.engine.revision}".strip()
+    lines = [
+        "---",
+        *(f"{key}: {orjson.dumps(value).decode()}" for key, value in front.items() if value),
+        "---",
+        f"# {plan.source.name}, augmented",
+        "",
+        f"{counts['kept']:,} variants of {counts['seeds']:,} rows of {source.title or plan.source.name}. "
+        f"{counts['exam']:,} rows were held out as an exam and are not here.",
+        "",
+        f"* Generators: {', '.join(each.name for each in plan.generators)}",
+        f"* Engine: {models or 'none'}",
+        f"* Filters: {', '.join(each.name for each in plan.chain.filters) or 'none'}",
+        f"* Source licence: {source.licence}{f' ({source.licence_note})' if source.licence_note else ''}",
+        f"* Cite: {source.citation or 'the source named above'}",
+        f"* Made by: `{command_of(plan)}`",
+        "",
+        "Columns: `prompt`, `response`, `label`; `parents` and `generator` say where a row comes from "
+        "(`seed` is a row of the source), the others with what it was made and how it scored.",
+        "",
+        summary.to_markdown(),
+        "",
+    ]
+    return "\n".join(lines)

@@ -1,0 +1,95 @@
+"""The source cards as a person reads them, and a source's rows as a file."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import polars as pl
+
+from augment.errors import SourceError
+from augment.places import home
+from augment.sources import Source, card_names, read_card
+
+SHOWN = ("id", "source", "split", "prompt", "response", "label")
+_PREVIEW = 100
+
+
+def listing() -> str:
+    """The cards, a line each."""
+    lines = []
+    for name in card_names():
+        card = read_card(name)
+        lines.append(
+            f"{name:<10} {card.title} · {', '.join(card.languages)} · {card.licence}\n           {card.description}"
+        )
+    return "\n".join(
+        [*lines, "Also: any CSV, JSON, JSONL or Parquet file or folder, or a Hugging Face dataset id (owner/name)."]
+    )
+
+
+def portrait(source: Source) -> str:
+    """One source: rows, columns, labels, licence, where it is, three rows."""
+    rows = pl.concat([source.seeds, source.exam])
+    labels = rows.group_by("label").len().sort("len", "label", descending=[True, False]).rows()
+    card = source.card
+    lines = [
+        f"{source.name}: {card.title or source.origin}",
+        card.description,
+        f"rows      {source.rows_in:,} = {len(source.seeds):,} train + {len(source.exam):,} exam + "
+        f"{len(source.rejected):,} rejected",
+        f"columns   {', '.join(f'{ours}={theirs}' for ours, theirs in source.columns.items())}",
+        "labels    " + ", ".join(f"{label or '(none)'} {count}" for label, count in labels[:20]),
+        f"licence   {card.licence}{f' ({card.licence_note})' if card.licence_note else ''}",
+        f"cite      {card.citation}",
+        f"read from {source.origin}",
+    ]
+    if card.hub:
+        cached = home() / "sources" / source.name
+        lines.append(f"cached    {cached if cached.is_dir() else f'not yet ({cached})'}")
+    if card.directory_env:
+        lines.append(f"{card.directory_env}={os.environ.get(card.directory_env, '(not set)')}")
+    lines += source.notes
+    reasons = source.rejected.group_by("reason").len().sort("reason").rows()
+    lines += [f"rejected  {count:,} × {reason}" for reason, count in reasons]
+    for row in rows.head(3).iter_rows(named=True):
+        lines += [
+            "",
+            f"[{row['id']}] {row['label'] or ''}",
+            f"  {_clip(row['prompt'])}",
+            f"  {_clip(row['response'] or '')}",
+        ]
+    return "\n".join(line for line in lines if line is not None)
+
+
+def _clip(text: str) -> str:
+    flat = " ".join(text.split())
+    return flat if len(flat) <= _PREVIEW else flat[:_PREVIEW] + "…"
+
+
+def write_rows(source: Source, split: str, out: Path | None) -> str:
+    """Write one split's rows to `out`; a line saying so.
+
+    Raises:
+        SourceError: no such split, no file named, or a format that is not known.
+    """
+    splits = {"train": source.seeds, "exam": source.exam}
+    if split not in splits:
+        raise SourceError(f"no split '{split}'; known: train, exam")
+    if out is None:
+        raise SourceError(f"--split {split} needs --out FILE (.jsonl, .csv or .parquet)")
+    rows = splits[split].select(SHOWN)
+    writers: dict[str, Callable[[Path], object]] = {
+        ".jsonl": rows.write_ndjson,
+        ".csv": rows.write_csv,
+        ".parquet": rows.write_parquet,
+    }
+    if out.suffix not in writers:
+        raise SourceError(f"cannot write {out}; use one of {', '.join(writers)}")
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        writers[out.suffix](out)
+    except OSError as error:
+        raise SourceError(f"cannot write {out}: {error.strerror}") from None
+    return f"{len(rows):,} rows to {out}"

@@ -1,0 +1,331 @@
+"""The `augment` command: one thin function a verb. Heavy imports stay inside the functions."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from augment.errors import AugmentError, RecipeError
+
+if TYPE_CHECKING:
+    from augment.plan import Plan
+    from augment.summary import Summary
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="Turn a small dataset into a larger, cleaner one that trains a better adapter.",
+)
+
+
+def main() -> None:
+    """Run the command. An error the user can fix is one line on stderr and exit code 2."""
+    try:
+        app()
+    except AugmentError as error:
+        print(f"augment: {error}", file=sys.stderr)  # noqa: T201
+        sys.exit(2)
+
+
+@app.callback(invoke_without_command=True)
+def _augment(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
+    if version:
+        from augment import __version__
+
+        print(__version__)  # noqa: T201
+        raise typer.Exit
+
+
+def _pairs(values: list[str] | None, flag: str) -> dict[str, str] | None:
+    """`a=b,c=d`, repeatable, as a dict."""
+    if not values:
+        return None
+    found = {}
+    for each in ",".join(values).split(","):
+        key, equals, value = each.partition("=")
+        if not equals or not key.strip() or not value.strip():
+            raise RecipeError(f"{flag} '{each}' is not NAME=VALUE")
+        found[key.strip()] = value.strip()
+    return found
+
+
+def _settings(values: list[str] | None) -> dict[str, dict[str, Any]] | None:
+    """`near_dup.threshold=0.8`, repeatable, as {"near_dup": {"threshold": 0.8}}."""
+    import tomllib
+
+    found: dict[str, dict[str, Any]] = {}
+    for each in values or []:
+        path, equals, value = each.partition("=")
+        name, dot, key = path.partition(".")
+        if not (equals and dot and name and key):
+            raise RecipeError(f"--set '{each}' is not FILTER.SETTING=VALUE, for example near_dup.threshold=0.8")
+        try:
+            found.setdefault(name, {})[key] = tomllib.loads(f"value = {value}")["value"]
+        except tomllib.TOMLDecodeError:
+            found.setdefault(name, {})[key] = value
+    return found or None
+
+
+@app.command()
+def text(
+    source: Annotated[
+        str | None, typer.Option(help="A card (sample, chbench), a file or folder, or owner/name.")
+    ] = None,
+    n: Annotated[str | None, typer.Option(help="Variants to keep: 5x for each seed, 800 in all. [default: 5x]")] = None,
+    generators: Annotated[str | None, typer.Option(help="Names, with weights: paraphrase,persona:2.")] = None,
+    llm: Annotated[str | None, typer.Option(help="Who answers: openai:MODEL, or echo. Without it: rules.")] = None,
+    base_url: Annotated[str | None, typer.Option(help="The server's address. [default: $OPENAI_BASE_URL]")] = None,
+    concurrency: Annotated[int | None, typer.Option(help="Requests in flight at once. [default: 64]")] = None,
+    timeout: Annotated[float | None, typer.Option(help="Seconds one answer may take. [default: 300]")] = None,
+    temperature: Annotated[float | None, typer.Option(help="Sampling temperature. [default: the generator's]")] = None,
+    max_tokens: Annotated[int | None, typer.Option(help="Tokens an answer may have. [default: 1024]")] = None,
+    filters: Annotated[str | None, typer.Option(help="Names, or default, or none. [default: default]")] = None,
+    set_: Annotated[list[str] | None, typer.Option("--set", help="A threshold: near_dup.threshold=0.8.")] = None,
+    path: Annotated[Path | None, typer.Option(help="Where the source's files are.")] = None,
+    map: Annotated[list[str] | None, typer.Option(help="Columns: prompt=query,response=answer.")] = None,
+    holdout: Annotated[str | None, typer.Option(help="Share held out as the exam: 20%. [default: the card's]")] = None,
+    exam: Annotated[str | None, typer.Option(help="A further source that no generated row may repeat.")] = None,
+    limit: Annotated[int | None, typer.Option(help="Use the first so many seeds only.")] = None,
+    seed: Annotated[int | None, typer.Option(help="All randomness derives from it. [default: 0]")] = None,
+    max_attempts: Annotated[str | None, typer.Option(help="Candidates a seed may have, times n. [default: 3x]")] = None,
+    without_seeds: Annotated[bool | None, typer.Option("--without-seeds", help="Publish the variants alone.")] = None,
+    recipe: Annotated[Path | None, typer.Option(help="A TOML file with these keys; flags win over it.")] = None,
+    out: Annotated[Path | None, typer.Option(help="The run folder. [default: runs/NAME-FINGERPRINT]")] = None,
+    overwrite: Annotated[bool | None, typer.Option("--overwrite", help="Replace another run in --out.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan, send nothing.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print the summary (or the plan) as JSON.")] = False,
+) -> None:
+    """Augment a text source: generate, sift, refill until n is met, publish.
+
+    Example: augment text --source sample --n 5x
+    """
+    from augment.recipe import read_recipe
+
+    flags = {
+        "source": source, "n": n, "generators": generators, "llm": llm, "base_url": base_url,
+        "concurrency": concurrency, "timeout": timeout, "temperature": temperature, "max_tokens": max_tokens,
+        "filters": filters, "set": _settings(set_), "path": path, "map": _pairs(map, "--map"), "holdout": holdout,
+        "exam": exam, "limit": limit, "seed": seed, "max_attempts": max_attempts,
+        "without_seeds": without_seeds, "out": out, "overwrite": overwrite,
+    }  # fmt: skip
+    written = read_recipe(flags, recipe)
+    from augment.engines import EngineOptions, open_engine
+    from augment.plan import make_plan
+
+    engine = None
+    if written.llm is not None and not dry_run:
+        options = EngineOptions(base_url=written.base_url, concurrency=written.concurrency, timeout=written.timeout)
+        engine = open_engine(written.llm, options)
+    plan = make_plan(written, engine)
+    if dry_run:
+        _print_forecast(plan, json)
+    else:
+        _run(plan, json)
+
+
+def _print_forecast(plan: Plan, json: bool) -> None:
+    from augment.forecast import forecast, to_text
+
+    found = forecast(plan)
+    if json:
+        _print_json(found)
+    else:
+        typer.echo(to_text(found))
+
+
+def _run(plan: Plan, json: bool) -> None:
+    """Curate with progress on stderr; the first Ctrl-C or SIGTERM drains, the second ends at once."""
+    import signal
+    import threading
+
+    from rich.console import Console
+
+    from augment.card import command_of
+    from augment.errors import Interrupted
+    from augment.pipeline import curate
+    from augment.progress import watch
+    from augment.summary import Tally
+
+    console = Console(stderr=True)
+    stop = threading.Event()
+    _announce(plan, console.print)
+
+    def drain(_signum: int, _frame: object) -> None:
+        if stop.is_set():
+            raise KeyboardInterrupt
+        stop.set()
+        console.print("stopping: waiting for the answers in flight (again to stop at once)")
+        if plan.engine is not None:
+            plan.engine.drain()
+
+    tally = Tally()
+    before = {each: signal.signal(each, drain) for each in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        with watch(tally, console):
+            done = curate(plan, tally=tally, stop=stop)
+    except (Interrupted, KeyboardInterrupt):
+        kept = f"{tally.requests_sent:,} answers of this run are kept; " if tally.requests_sent else ""
+        console.print(f"augment: stopped. {kept}to go on, give the same command again:", soft_wrap=True)
+        console.print(f"  {_again(plan, command_of(plan))}", soft_wrap=True, highlight=False)
+        raise typer.Exit(130) from None
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
+    if json:
+        _print_json({**done.summary.to_dict(), "path": str(done.path)})
+    else:
+        _print_summary(done.summary, done.path)
+
+
+def _again(plan: Plan, command: str) -> str:
+    return f"{command} --out {plan.out}" if plan.recipe.out else command
+
+
+def _announce(plan: Plan, say: Any) -> None:
+    for note in plan.source.notes:
+        say(f"{plan.source.name}: {note}", highlight=False)
+    if plan.recipe.llm is None and not plan.recipe.generators:
+        say("no --llm given: using the generator `rules`, which needs no model", highlight=False)
+    if plan.exam.is_empty():
+        say("no exam is held out; --holdout 20% keeps rows for evaluation, --exam FILE names others", highlight=False)
+
+
+def _print_summary(summary: Summary, path: Path) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from augment.summary import total_rejected
+
+    counts = summary.to_dict()
+    console = Console()
+    console.print(
+        f"{counts['rows_in']:,} rows in = {counts['seeds']:,} seeds + {counts['exam']:,} exam"
+        f" + {counts['source_rejected']:,} rejected + {counts['unused']:,} unused",
+        highlight=False,
+    )
+    console.print(
+        f"{counts['candidates']:,} candidates = {counts['kept']:,} kept"
+        f" + {total_rejected(counts):,} rejected + {counts['failed']:,} failed",
+        highlight=False,
+    )
+    dropped = [
+        (name, reason, count) for name, reasons in counts["rejected"].items() for reason, count in reasons.items()
+    ]
+    dropped += [("failed", reason, count) for reason, count in counts["failures"].items()]
+    if dropped:
+        table = Table("dropped by", "reason", "rows", box=None)
+        table.columns[2].justify = "right"
+        for name, reason, count in sorted(dropped, key=lambda each: -each[2]):
+            table.add_row(name, reason, f"{count:,}")
+        console.print(table)
+    short = counts["seeds_short"]
+    if short:
+        missing = sum(each["target"] - each["kept"] for each in short)
+        console.print(f"{len(short):,} seeds are {missing:,} variants short; summary.json lists them", highlight=False)
+    if counts["requests_sent"] or counts["replies_reused"]:
+        console.print(
+            f"{counts['requests_sent']:,} requests answered, {counts['replies_reused']:,} replies reused, "
+            f"{counts['tokens_in']:,} tokens in, {counts['tokens_out']:,} out",
+            highlight=False,
+        )
+    console.print(f"{counts['kept']:,} of {counts['target']:,} variants in {counts['seconds']} s:", highlight=False)
+    typer.echo(path)
+
+
+def _print_json(value: Any) -> None:
+    import orjson
+
+    typer.echo(orjson.dumps(value, option=orjson.OPT_INDENT_2, default=str).decode())
+
+
+@app.command()
+def sources(
+    name: Annotated[str | None, typer.Argument(help="A card, a file or folder, or owner/name.")] = None,
+    split: Annotated[str | None, typer.Option(help="train or exam: with --out, which rows to write.")] = None,
+    out: Annotated[Path | None, typer.Option(help="A .jsonl, .csv or .parquet file for the rows.")] = None,
+    path: Annotated[Path | None, typer.Option(help="Where the source's files are.")] = None,
+    map: Annotated[list[str] | None, typer.Option(help="Columns: prompt=query,response=answer.")] = None,
+    holdout: Annotated[float | None, typer.Option(help="Share held out as the exam.")] = None,
+) -> None:
+    """List the source cards, show one, or write its rows.
+
+    Example: augment sources sample --split exam --out exam.jsonl
+    """
+    from augment import catalogue
+
+    if name is None:
+        typer.echo(catalogue.listing())
+        return
+    from augment.sources import open_source
+
+    source = open_source(name, path=path, columns=_pairs(map, "--map"), holdout=holdout)
+    if out is None and split is None:
+        typer.echo(catalogue.portrait(source))
+        return
+    typer.echo(catalogue.write_rows(source, split or "train", out))
+
+
+@app.command("list")
+def list_() -> None:
+    """List every generator, filter and engine, a line each."""
+    import filters
+    from augment import engines, generators
+
+    for table in (generators.TABLE, filters.TABLE, engines.TABLE):
+        typer.echo(f"{table.kind}s")
+        for name, line in table.summaries():
+            typer.echo(f"  {name:<14} {line}")
+
+
+@app.command()
+def explain(
+    id: Annotated[str, typer.Argument(help="A row's id, or its first characters.")],
+    run: Annotated[Path | None, typer.Option(help="The run folder. [default: the newest that has the row]")] = None,
+    json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+) -> None:
+    """Tell a row's whole story: parents, who made it, with what words, its scores and the verdict."""
+    from augment.explain import story
+
+    told = story(id, run)
+    if json:
+        _print_json(told)
+        return
+    for title, value in told.items():
+        _print_part(title, value)
+
+
+def _print_part(title: str, value: Any) -> None:
+    if isinstance(value, list):
+        for each in value:
+            _print_part(title.removesuffix("s"), each)
+    elif isinstance(value, dict):
+        typer.echo(f"{title}:")
+        for key, inner in value.items():
+            text = str(inner).replace("\n", "\n    ")
+            typer.echo(f"  {key}: {text}")
+    else:
+        typer.echo(f"{title}: {value}")
+
+
+@app.command()
+def export(
+    run: Annotated[Path, typer.Argument(help="A run folder.")],
+    format: Annotated[str, typer.Option(help="alpaca, sharegpt, chatml or llamafactory.")],
+    out: Annotated[Path, typer.Option(help="The folder to write into.")],
+) -> None:
+    """Write a run's rows in a trainer's format.
+
+    Example: augment export runs/sample-1a2b3c4d --format llamafactory --out train/
+    """
+    from augment.export import export as write
+
+    file, written, left_out = write(run, format, out)
+    typer.echo(f"{written:,} rows to {file}" + (f" ({left_out:,} without a response left out)" if left_out else ""))
+
+
+if __name__ == "__main__":
+    main()

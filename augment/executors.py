@@ -1,0 +1,100 @@
+"""Where a shard's requests are answered: here, by one engine that never waits for a shard to end."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+
+from augment.errors import Interrupted
+from augment.generators import SelfAnswering
+from augment.plan import Plan, Shard
+from augment.records import Reply, Request
+from augment.replies import ReplyStore
+from augment.summary import Tally
+
+
+@dataclass
+class Answered:
+    """A shard whose every request has a reply in the store, or a failure here (by reply key)."""
+
+    shard: Shard
+    failures: dict[str, Reply] = field(default_factory=dict)
+
+
+Answer = Callable[[Plan, Iterable[Shard], ReplyStore, Tally], Iterator[Answered]]
+"""Answers shards and yields them in order. `flows` passes one that maps Prefect tasks."""
+
+
+@dataclass
+class _Waiting:
+    answered: Answered
+    keys: set[str]
+
+
+def local(plan: Plan, shards: Iterable[Shard], store: ReplyStore, tally: Tally) -> Iterator[Answered]:
+    """Answer shards in this process with the plan's engine, as one stream of requests.
+
+    Each reply is in the store before its shard is handed on. A generator that answers itself is not asked here.
+
+    Raises:
+        EngineError: the engine refuses every request.
+        Interrupted: the engine was drained before everything was answered.
+    """
+    queue: deque[_Waiting] = deque()
+    owners: dict[str, tuple[Request, list[_Waiting]]] = {}
+    lock = threading.Lock()  # an engine may draw requests from a thread of its own
+    drawn_all = False
+
+    def unanswered() -> Iterator[Request]:
+        nonlocal drawn_all
+        for shard in shards:
+            asked = [
+                request for _, generator, request in plan.requests(shard) if not isinstance(generator, SelfAnswering)
+            ]
+            known = store.answered(asked)
+            tally.replies_reused += len(known)
+            waiting = _Waiting(Answered(shard), {each.key for each in asked} - known.keys())
+            fresh = []
+            with lock:
+                queue.append(waiting)
+                for each in asked:
+                    if each.key not in waiting.keys:
+                        continue
+                    if each.key in owners:
+                        owners[each.key][1].append(waiting)
+                    else:
+                        owners[each.key] = (each, [waiting])
+                        fresh.append(each)
+            yield from fresh
+        drawn_all = True
+
+    def finished() -> Iterator[Answered]:
+        while True:
+            with lock:
+                if not queue or queue[0].keys:
+                    return
+                done = queue.popleft().answered
+            yield done
+
+    if plan.engine is None:
+        for _ in unanswered():
+            raise AssertionError("a plan without an engine holds a request for one")
+        yield from finished()
+        return
+    for reply in plan.engine.generate(unanswered()):
+        request, waiters = owners[reply.key]
+        if reply.error is None:
+            store.put(request, reply)
+        tally.sent(reply)
+        with lock:
+            del owners[reply.key]
+            for waiting in waiters:
+                waiting.keys.discard(reply.key)
+                if reply.error is not None:
+                    waiting.answered.failures[reply.key] = reply
+        yield from finished()
+    yield from finished()
+    if queue or not drawn_all:
+        raise Interrupted("stopped before every request was answered")

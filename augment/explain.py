@@ -1,0 +1,97 @@
+"""A row's whole story: where it comes from, who made it with what words, how it scored, what was decided."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import orjson
+import polars as pl
+
+from augment.errors import RunError
+from augment.places import home
+from augment.publish import manifest_of
+from augment.records import SCHEMA, VERDICT
+from augment.replies import ReplyStore
+
+
+def find_row(id: str, run: Path | None) -> tuple[Path, dict[str, Any]]:
+    """The row whose id starts with `id`, in `run` or in the newest run under `runs/` that has it.
+
+    Raises:
+        RunError: no such row, or several.
+    """
+    runs = [run] if run is not None else _recent_runs()
+    for folder in runs:
+        manifest_of(folder)
+        for name in ("curated/train.parquet", "rejected.parquet"):
+            found = pl.scan_parquet(folder / name).filter(pl.col("id").str.starts_with(id)).head(2).collect()
+            if len(found) > 1 and found["id"].n_unique() > 1:
+                raise RunError(f"several rows of {folder} start with '{id}'; give more of the id")
+            if len(found):
+                return folder, found.row(0, named=True)
+    where = str(run) if run is not None else f"{len(runs)} runs under runs/"
+    raise RunError(f"no row '{id}' in {where}; ids are in the column `id` of curated/train.parquet")
+
+
+def _recent_runs() -> list[Path]:
+    found = sorted(Path("runs").glob("*/manifest.json"), key=lambda path: path.stat().st_mtime, reverse=True)
+    if not found:
+        raise RunError("no finished run under runs/; name one with --run DIR")
+    return [path.parent for path in found]
+
+
+def story(id: str, run: Path | None) -> dict[str, Any]:
+    """Everything known about a row, as nested plain data ready to print or to dump as JSON.
+
+    Raises:
+        RunError: no such row.
+    """
+    folder, row = find_row(id, run)
+    parents = [_parent(folder, each) for each in row["parents"] or []]
+    scores = {name: value for name, value in row.items() if name not in {**SCHEMA, **VERDICT} and value is not None}
+    dropped = row.get("dropped_by")
+    told: dict[str, Any] = {
+        "id": row["id"],
+        "run": str(folder),
+        "verdict": f"dropped by {dropped}: {row['reason']}" if dropped else "kept",
+        "content": {name: row[name] for name in ("prompt", "response", "label") if row[name] is not None},
+        "from": {
+            "source": row["source"],
+            "split": row["split"],
+            "generator": row["generator"],
+            "variant": row["variant"],
+        },
+        "parents": parents,
+    }
+    if row.get("detail"):
+        told["detail"] = row["detail"]
+    if row["engine"]:
+        made = ("engine", "model", "revision", "template", "params", "seed", "reply_key", "tokens_in", "tokens_out")
+        told["made by"] = {name: row[name] for name in made if row[name] not in (None, "")}
+        told["made by"]["params"] = orjson.loads(row["params"])
+        told |= _exchange(row["reply_key"])
+    if scores:
+        told["scores"] = scores
+    return told
+
+
+def _parent(folder: Path, id: str) -> dict[str, Any]:
+    seeds = pl.scan_parquet(folder / "curated/train.parquet").filter(pl.col("id") == id)
+    found = seeds.select("id", "prompt", "response", "label").collect()
+    return found.row(0, named=True) if len(found) else {"id": id}
+
+
+def _exchange(key: str) -> dict[str, Any]:
+    path = home() / "replies.sqlite"
+    if not path.is_file():
+        return {}
+    with ReplyStore(path) as store:
+        found = store.asked(key)
+    if found is None:
+        return {}
+    asked, reply = found
+    return {
+        "asked": dict(asked["messages"]),
+        "answered": {"text": reply.text, "finish": reply.finish},
+    }

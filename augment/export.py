@@ -1,0 +1,72 @@
+"""Curated rows in the shapes that trainers read: Alpaca, ShareGPT, ChatML, and LLaMA-Factory's registry."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import orjson
+import polars as pl
+
+from augment.errors import RecipeError, RunError
+from augment.publish import manifest_of
+from augment.registry import closest
+
+
+def _alpaca(prompt: str, response: str) -> dict[str, Any]:
+    return {"instruction": prompt, "input": "", "output": response}
+
+
+def _sharegpt(prompt: str, response: str) -> dict[str, Any]:
+    return {"conversations": [{"from": "human", "value": prompt}, {"from": "gpt", "value": response}]}
+
+
+def _chatml(prompt: str, response: str) -> dict[str, Any]:
+    return {"messages": [{"role": "user", "content": prompt}, {"role": "assistant", "content": response}]}
+
+
+FORMATS: dict[str, Callable[[str, str], dict[str, Any]]] = {
+    "alpaca": _alpaca,
+    "chatml": _chatml,
+    "llamafactory": _sharegpt,
+    "sharegpt": _sharegpt,
+}
+
+
+def export(run: Path, format: str, out: Path) -> tuple[Path, int, int]:
+    """Write the run's curated rows to `out`: the file, rows written, rows left out for want of a response.
+
+    Raises:
+        RecipeError: unknown format.
+        RunError: no finished run, or no row with a response.
+    """
+    if format not in FORMATS:
+        raise RecipeError(f"no export format '{format}'; {closest(format, sorted(FORMATS))}")
+    name = manifest_of(run)["source"]["name"]
+    rows = pl.read_parquet(run / "curated/train.parquet", columns=["prompt", "response"])
+    answered = rows.filter(pl.col("response").is_not_null())
+    if answered.is_empty():
+        raise RunError(f"no row of {run} has a response, and {format} needs one")
+    shape = FORMATS[format]
+    shaped = [shape(*row) for row in answered.iter_rows()]
+    out.mkdir(parents=True, exist_ok=True)
+    stem = "".join(letter if letter.isalnum() else "_" for letter in name)
+    if format == "chatml":
+        file = out / f"{stem}.jsonl"
+        _write(file, b"".join(orjson.dumps(row) + b"\n" for row in shaped))
+    else:
+        file = out / f"{stem}.json"
+        _write(file, orjson.dumps(shaped, option=orjson.OPT_INDENT_2))
+    if format == "llamafactory":
+        entry = {"file_name": file.name, "formatting": "sharegpt", "columns": {"messages": "conversations"}}
+        registry = out / "dataset_info.json"
+        known = orjson.loads(registry.read_bytes()) if registry.is_file() else {}
+        _write(registry, orjson.dumps({**known, stem: entry}, option=orjson.OPT_INDENT_2))
+    return file, len(answered), len(rows) - len(answered)
+
+
+def _write(path: Path, content: bytes) -> None:
+    beside = path.with_name(path.name + ".tmp")
+    beside.write_bytes(content)
+    beside.replace(path)

@@ -1,0 +1,69 @@
+"""The Hugging Face hub: fetching a card's files once, and reading a dataset by its id."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import orjson
+
+from augment.errors import SourceError
+from augment.readers import Table
+
+if TYPE_CHECKING:
+    from augment.sources import Card
+
+
+def download(card: Card, folder: Path, name: str) -> Path:
+    """The folder that holds the card's hub files; fetched when they are not there yet.
+
+    `origin.json` beside them records repository, commit, size in bytes and SHA-256 of each.
+
+    Raises:
+        SourceError: the hub cannot be reached; the line names the ways to get the data.
+    """
+    record = folder / "origin.json"
+    if record.is_file() and all((folder / each).is_file() for each in card.hub_files):
+        return folder
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
+
+    files = {}
+    for each in card.hub_files:
+        try:
+            got = Path(hf_hub_download(card.hub, each, repo_type="dataset", local_dir=folder))
+        except (OSError, HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled) as error:
+            raise SourceError(
+                f"cannot fetch {card.hub} from the hub ({type(error).__name__}). Three ways to get {name}: "
+                f"connect once (it is kept in {folder}), set {card.directory_env} to a folder with "
+                f"{' and '.join(card.files)}, or pass --path FOLDER"
+            ) from None
+        raw = got.read_bytes()
+        files[each] = {"bytes": len(raw), "sha256": hashlib.sha256(raw).hexdigest()}
+    record.write_bytes(orjson.dumps({"repository": card.hub, "files": files}, option=orjson.OPT_INDENT_2))
+    return folder
+
+
+def load_hub_dataset(name: str) -> tuple[Card, Table]:
+    """The card and rows of the dataset `owner/name`, its `train` split or else its first.
+
+    Raises:
+        SourceError: it does not exist or cannot be reached.
+    """
+    from datasets import load_dataset
+    from huggingface_hub.errors import HfHubHTTPError
+
+    from augment.sources import Card
+
+    try:
+        splits = load_dataset(name)
+    except (OSError, ValueError, HfHubHTTPError) as error:
+        first = str(error).strip().partition("\n")[0]
+        raise SourceError(f"cannot load the dataset '{name}' from the hub: {first}") from None
+    split = "train" if "train" in splits else next(iter(splits))
+    data = splits[split]
+    card = Card(title=name, licence=data.info.license or "unknown", citation=data.info.citation or "", hub=name)
+    table = Table(columns=list(data.column_names))
+    table.rows.extend((f"{name}#{i}", row) for i, row in enumerate(data, 1))
+    return card, table

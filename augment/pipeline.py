@@ -1,0 +1,123 @@
+"""curate(plan): generate, sift, refill until n× is met, publish."""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from augment.errors import Interrupted
+from augment.executors import Answer, Answered, local
+from augment.generators import Generator, SelfAnswering
+from augment.places import home
+from augment.plan import Plan
+from augment.publish import Workshop
+from augment.quota import Quota
+from augment.records import CONTENT, SCHEMA, VERDICT, Rejected, Reply, Request, Row, variant_id
+from augment.replies import ReplyStore
+from augment.summary import FAILED, Summary, Tally, summarise
+from filters import Context
+
+POSITION = {"_position": pl.Int64, "_candidate": pl.Int64}
+"""Where a candidate belongs, for sorting: its seed's place in the plan and its number there."""
+
+
+@dataclass(frozen=True)
+class Curated:
+    """A published run."""
+
+    path: Path
+    summary: Summary
+
+
+def curate(
+    plan: Plan, *, answer: Answer = local, tally: Tally | None = None, stop: threading.Event | None = None
+) -> Curated:
+    """Run the plan to its published dataset; every reply so far is kept whatever happens.
+
+    `answer` maps over shards (in process by default), `tally` can be watched while it runs, and `stop` ends
+    the run between shards.
+
+    Raises:
+        RunError: the run folder is held by another process or is not ours.
+        EngineError: the engine refuses every request.
+        Interrupted: `stop` was set, or the engine drained.
+    """
+    started = time.perf_counter()
+    tally = tally or Tally()
+    tally.target = plan.total
+    quota = Quota.of(plan)
+    context = plan.context()
+    with Workshop.open(plan) as workshop, ReplyStore(home() / "replies.sqlite") as store:
+        while shards := quota.next_round(tally.rounds):
+            for answered in answer(plan, shards, store, tally):
+                sifted = sift(plan, read(plan, answered, store), context)
+                workshop.keep(answered.shard, sifted)
+                quota.add(sifted)
+                tally.add(sifted)
+                if stop is not None and stop.is_set():
+                    raise Interrupted("stopped before every request was answered")
+            tally.rounds += 1
+        summary = summarise(plan, tally, quota.state(), time.perf_counter() - started)
+        return Curated(workshop.publish(plan, summary), summary)
+
+
+def read(plan: Plan, answered: Answered, store: ReplyStore) -> pl.DataFrame:
+    """The shard's candidates, one line a request; those that hold no row have their verdict already."""
+    asked = list(plan.requests(answered.shard))
+    replies = {**store.answered(request for _, _, request in asked), **answered.failures}
+    places = (
+        (position, candidate)
+        for position, first, count in answered.shard.asks
+        for candidate in range(first, first + count)
+    )
+    lines = []
+    for (record, generator, request), (position, candidate) in zip(asked, places, strict=True):
+        reply = replies.get(request.key)
+        if reply is None and isinstance(generator, SelfAnswering):
+            reply = generator.answer(request)
+        if reply is None:
+            raise AssertionError(f"no reply for {request.generator} k={request.k} of {request.record}")
+        line = _line(plan, record, generator, request, reply)
+        lines.append({**line, "_position": position, "_candidate": candidate})
+    return pl.DataFrame(lines, schema={**SCHEMA, **VERDICT, **POSITION})
+
+
+def sift(plan: Plan, candidates: pl.DataFrame, context: Context) -> pl.DataFrame:
+    """All candidates with scores and verdicts; those that hold no row are passed by."""
+    readable = pl.col("dropped_by").is_null()
+    sifted = plan.chain.sift(candidates.filter(readable).drop(VERDICT), context)
+    return pl.concat([sifted, candidates.filter(~readable)], how="diagonal")
+
+
+def _line(plan: Plan, record: Row, generator: Generator, request: Request, reply: Reply) -> dict[str, Any]:
+    """One candidate as a line of the candidates' frame."""
+    line: dict[str, Any] = {
+        "parents": [record.id],
+        "source": plan.source.name,
+        "split": "train",
+        "generator": request.generator,
+        "variant": request.k,
+        "engine": request.engine,
+        "model": request.model,
+        "revision": request.revision,
+        "template": request.template,
+        "params": request.params,
+        "seed": request.seed,
+        "reply_key": request.key,
+        "tokens_in": reply.tokens_in,
+        "tokens_out": reply.tokens_out,
+    }
+    if reply.error is not None:
+        reason, _, detail = reply.error.partition(": ")
+        return {**line, "id": request.key[:16], "dropped_by": FAILED, "reason": reason, "detail": detail}
+    made = Rejected("truncated") if reply.finish == "length" else generator.read(record, reply)
+    if isinstance(made, Rejected):
+        verdict = {"dropped_by": "reply", "reason": made.reason, "detail": reply.text[:500]}
+        return {**line, "id": request.key[:16], **verdict}
+    made_id = variant_id(record.id, request.generator, request.k, made.prompt, made.response)
+    return {**line, "id": made_id, **{name: getattr(made, name) for name in CONTENT}}

@@ -1,0 +1,168 @@
+"""Recipe and source to a Plan: everything resolved, nothing run yet."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from augment import generators
+from augment.engines import Engine
+from augment.errors import RecipeError
+from augment.generators import Generator, SelfAnswering
+from augment.recipe import Recipe
+from augment.records import Request, Row, fingerprint
+from augment.sources import Source, open_source
+from filters import Context
+from filters.chain import Chain, chain_of
+
+RECORD = ("id", "prompt", "response", "label", "image", "caption")
+SHARD = 1000
+"""Requests in a shard: some seconds of an engine's work, and one small file."""
+
+
+@dataclass(frozen=True)
+class Shard:
+    """A stretch of one round's requests. `asks` are (record, number of its first candidate, how many)."""
+
+    round: int
+    index: int
+    asks: tuple[tuple[int, int, int], ...]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What will be done. `seeds` are the source's rows within `--limit`; targets count variants."""
+
+    recipe: Recipe
+    source: Source
+    seeds: pl.DataFrame
+    exam: pl.DataFrame
+    generators: tuple[Generator, ...]
+    turns: tuple[int, ...]
+    chain: Chain
+    engine: Engine | None
+    per_seed: int | None
+    total: int
+    cap: int
+    out: Path
+
+    @property
+    def fingerprint(self) -> str:
+        """Identity of the run: the recipe's decisive keys and the source's content."""
+        return fingerprint(self.recipe.decisive(), self.source.fingerprint)
+
+    def context(self) -> Context:
+        """What the filters may look at; with a fresh memory."""
+        adds = frozenset(each.name for each in self.generators if each.adds_facts)
+        return Context(seeds=self.seeds, exam=self.exam, adds_facts=adds)
+
+    def turn(self, candidate: int) -> tuple[Generator, int]:
+        """Who makes a seed's candidate number `candidate`, and which of its own variants that is.
+
+        The order repeats every `len(turns)` candidates, so asking for more never changes the first ones.
+        """
+        cycles, place = divmod(candidate, len(self.turns))
+        which = self.turns[place]
+        k = cycles * self.turns.count(which) + self.turns[:place].count(which)
+        return self.generators[which], k
+
+    def requests(self, shard: Shard) -> Iterator[tuple[Row, Generator, Request]]:
+        """Each request of the shard with the record it is about and the generator that asks, in order."""
+        rows = self.seeds.select(RECORD)[[position for position, _, _ in shard.asks]].iter_rows()
+        for content, (_, first, count) in zip(rows, shard.asks, strict=True):
+            record = Row(*content)
+            for candidate in range(first, first + count):
+                generator, k = self.turn(candidate)
+                yield record, generator, self.addressed(generator, generator.ask(record, k, ()))
+
+    def addressed(self, generator: Generator, request: Request) -> Request:
+        """The request with the recipe's sampling, addressed to who answers it."""
+        changes: dict[str, Any] = {}
+        if self.recipe.temperature is not None:
+            changes["temperature"] = self.recipe.temperature
+        if self.recipe.max_tokens is not None:
+            changes["max_tokens"] = self.recipe.max_tokens
+        if isinstance(generator, SelfAnswering):
+            changes |= {"engine": generator.name, "model": generator.version}
+        elif self.engine is not None:
+            changes |= {
+                "engine": self.engine.name,
+                "model": self.engine.model,
+                "revision": self.engine.revision,
+            }
+        return dataclasses.replace(request, **changes)
+
+
+def make_plan(recipe: Recipe, engine: Engine | None) -> Plan:
+    """Everything a run needs, resolved and checked.
+
+    Seeds that (nearly) repeat an exam row are taken out with the rejected rows: they would carry the exam
+    into the training set, and so would their variants.
+
+    Raises:
+        RecipeError: unknown generator, filter or setting, or a generator without what it needs.
+        SourceError: the source cannot be read.
+    """
+    weights = recipe.weights()
+    chosen = tuple(generators.TABLE.load(name)(seed=recipe.seed) for name in weights)
+    chain = chain_of(recipe.filters, recipe.settings)
+    for each in chosen:
+        if not isinstance(each, SelfAnswering) and recipe.llm is None:
+            raise RecipeError(
+                f"generator '{each.name}' needs an LLM; add --llm openai:MODEL, or use --generators rules"
+            )
+    source = open_source(recipe.source, path=recipe.path, columns=recipe.map, holdout=recipe.holdout)
+    exam = source.exam
+    if recipe.exam is not None:
+        other = open_source(recipe.exam, holdout=0.0)
+        exam = pl.concat([exam, other.seeds])
+    source = _without_exam_copies(source, exam, chain)
+    seeds = source.seeds.head(recipe.limit) if recipe.limit else source.seeds
+    if seeds.is_empty():
+        raise RecipeError(f"no seed left in {source.name}: all {source.rows_in} rows are exam or rejected")
+    for each in chosen:
+        for column in each.needs:
+            if seeds[column].null_count() == len(seeds):
+                raise RecipeError(f"generator '{each.name}' needs the column '{column}', which {source.name} lacks")
+    per_seed = int(recipe.n[:-1]) if recipe.n.endswith("x") else None
+    total = per_seed * len(seeds) if per_seed else int(recipe.n)
+    share = per_seed or -(-total // len(seeds))
+    plan = Plan(
+        recipe=recipe,
+        source=source,
+        seeds=seeds,
+        exam=exam,
+        generators=chosen,
+        turns=_turns(list(weights.values())),
+        chain=chain,
+        engine=engine,
+        per_seed=per_seed,
+        total=total,
+        cap=max(1, round(share * recipe.max_attempts)),
+        out=Path(),
+    )
+    folder = f"{recipe.name or source.name}-{plan.fingerprint[:8]}".replace("/", "-")
+    return dataclasses.replace(plan, out=recipe.out or Path("runs") / folder)
+
+
+def _without_exam_copies(source: Source, exam: pl.DataFrame, chain: Chain) -> Source:
+    """The source with the seeds that the contamination filter finds in the exam moved to the rejected."""
+    guards = tuple(each for each in chain.filters if each.name == "contamination")
+    if not guards or exam.is_empty():
+        return source
+    context = Context(seeds=source.seeds.clear(), exam=exam)
+    sifted = Chain(guards).sift(source.seeds, context)
+    hit = sifted.filter(pl.col("dropped_by").is_not_null()).select(source.rejected.columns)
+    clean = sifted.filter(pl.col("dropped_by").is_null()).select(source.seeds.columns)
+    return dataclasses.replace(source, seeds=clean, rejected=pl.concat([source.rejected, hit]))
+
+
+def _turns(weights: Sequence[int]) -> tuple[int, ...]:
+    """The generators' positions in the order of their turns: each as often as its weight, evenly spread."""
+    places = [((turn + 0.5) / weight, which) for which, weight in enumerate(weights) for turn in range(weight)]
+    return tuple(which for _, which in sorted(places))

@@ -1,0 +1,177 @@
+"""The run folder: curated, rejected, summary, card, and the manifest last. No manifest, no dataset."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import socket
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+import filelock
+import orjson
+import polars as pl
+
+from augment import __version__
+from augment.card import card
+from augment.errors import RunError
+from augment.plan import Plan, Shard
+from augment.records import SCHEMA, VERDICT
+from augment.summary import Summary
+
+BLOCK = 2000
+"""Seeds whose rows are in memory at once while the files are written."""
+
+
+def manifest_of(folder: Path) -> dict[str, Any]:
+    """A run's manifest.
+
+    Raises:
+        RunError: the folder holds no finished run.
+    """
+    try:
+        manifest: dict[str, Any] = orjson.loads((folder / "manifest.json").read_bytes())
+    except (OSError, orjson.JSONDecodeError):
+        raise RunError(f"{folder} holds no finished run (no manifest.json); give a run folder") from None
+    return manifest
+
+
+@dataclass
+class Workshop:
+    """A run folder while it is being made: locked, with each sifted shard kept on disk."""
+
+    folder: Path
+    lock: filelock.BaseFileLock
+    parts: list[tuple[int, int, Path]] = field(default_factory=list)
+
+    @classmethod
+    def open(cls, plan: Plan) -> Self:
+        """Take the run folder for this process.
+
+        Raises:
+            RunError: another process holds it, or it holds something else.
+        """
+        folder = plan.out
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise RunError(f"cannot make the run folder {folder}: {error.strerror}; choose another --out") from None
+        _refuse_foreign(folder, plan)
+        lock = filelock.FileLock(folder / ".lock")
+        holder = folder / ".holder"
+        try:
+            lock.acquire(timeout=0)
+        except filelock.Timeout:
+            who = holder.read_text() if holder.is_file() else "another process"
+            raise RunError(f"{folder} is being written by {who}; wait for it or choose another --out") from None
+        holder.write_text(f"pid {os.getpid()} on {socket.gethostname()}")
+        shutil.rmtree(folder / ".work", ignore_errors=True)
+        (folder / ".work").mkdir()
+        return cls(folder, lock)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        shutil.rmtree(self.folder / ".work", ignore_errors=True)
+        (self.folder / ".holder").unlink(missing_ok=True)
+        self.lock.release()
+
+    def keep(self, shard: Shard, sifted: pl.DataFrame) -> None:
+        """Put a shard's sifted candidates on disk until all are there."""
+        path = self.folder / ".work" / f"{shard.round:03}-{shard.index:06}.parquet"
+        sifted.write_parquet(path, compression="lz4")
+        self.parts.append((shard.asks[0][0], shard.asks[-1][0], path))
+
+    def publish(self, plan: Plan, summary: Summary) -> Path:
+        """Write every file beside its place, rename it, and write the manifest last."""
+        manifest = self.folder / "manifest.json"
+        manifest.unlink(missing_ok=True)
+        (self.folder / "curated").mkdir(exist_ok=True)
+        scored = {**SCHEMA, **plan.chain.scores}
+        judged = {**SCHEMA, **VERDICT, **plan.chain.scores}
+        self._write_rows("curated/train.parquet", scored, lambda: self._curated(plan))
+        self._write_rows("rejected.parquet", judged, lambda: self._rejected(plan))
+        pretty = orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE
+        self._write("summary.json", orjson.dumps(summary.to_dict(), option=pretty))
+        self._write("README.md", card(plan, summary).encode())
+        names = ("curated/train.parquet", "rejected.parquet", "summary.json", "README.md")
+        record = {
+            "augment": __version__,
+            "fingerprint": plan.fingerprint,
+            "source": {"name": plan.source.name, "fingerprint": plan.source.fingerprint},
+            "recipe": plan.recipe.model_dump(mode="json", by_alias=True),
+            "files": {name: _digest(self.folder / name) for name in names},
+        }
+        self._write("manifest.json", orjson.dumps(record, option=pretty))
+        return self.folder
+
+    def _blocks(self, plan: Plan) -> Iterator[tuple[pl.DataFrame, pl.DataFrame]]:
+        """A stretch of seeds and all their candidates, in order, then the next."""
+        for start in range(0, len(plan.seeds), BLOCK):
+            end = start + BLOCK
+            paths = [path for low, high, path in self.parts if low < end and high >= start]
+            if paths:
+                here = pl.col("_position").is_between(start, end - 1)
+                frames = [pl.scan_parquet(path).filter(here).collect() for path in paths]
+                rows = pl.concat(frames, how="diagonal").sort("_position", "_candidate")
+            else:
+                rows = pl.DataFrame(schema={**SCHEMA, **VERDICT, "_position": pl.Int64, "_candidate": pl.Int64})
+            yield plan.seeds.slice(start, BLOCK), rows
+
+    def _curated(self, plan: Plan) -> Iterator[pl.DataFrame]:
+        first = 0
+        for seeds, rows in self._blocks(plan):
+            kept = rows.filter(pl.col("dropped_by").is_null())
+            if not plan.recipe.without_seeds:
+                places = pl.int_range(first, first + len(seeds), dtype=pl.Int64, eager=True)
+                parents = seeds.with_columns(places.alias("_position"), pl.lit(-1, pl.Int64).alias("_candidate"))
+                kept = pl.concat([parents, kept], how="diagonal").sort("_position", "_candidate")
+            first += len(seeds)
+            yield kept
+
+    def _rejected(self, plan: Plan) -> Iterator[pl.DataFrame]:
+        yield plan.source.rejected
+        for _, rows in self._blocks(plan):
+            yield rows.filter(pl.col("dropped_by").is_not_null())
+
+    def _write_rows(self, name: str, schema: dict[str, Any], frames: Callable[[], Iterator[pl.DataFrame]]) -> None:
+        import pyarrow.parquet as pq
+
+        target = self.folder / name
+        beside = target.with_suffix(".tmp")
+        empty = pl.DataFrame(schema=schema)
+        with pq.ParquetWriter(beside, empty.to_arrow().schema, compression="zstd") as writer:
+            for frame in frames():
+                if len(frame):
+                    whole = pl.concat([empty, frame], how="diagonal").select(list(schema))
+                    writer.write_table(whole.to_arrow())
+        beside.replace(target)
+
+    def _write(self, name: str, content: bytes) -> None:
+        target = self.folder / name
+        beside = target.with_name(target.name + ".tmp")
+        beside.write_bytes(content)
+        beside.replace(target)
+
+
+def _refuse_foreign(folder: Path, plan: Plan) -> None:
+    """Nothing that we did not write is ever written over, and no other recipe's dataset unasked."""
+    ours = (folder / ".lock").exists()
+    if not ours and any(folder.iterdir()):
+        raise RunError(f"{folder} is not empty and not a run folder; choose another --out")
+    if (folder / "manifest.json").is_file() and not plan.recipe.overwrite:
+        other = manifest_of(folder)
+        if other["fingerprint"] != plan.fingerprint:
+            raise RunError(
+                f"{folder} holds another run ({other['source']['name']}, {other['fingerprint'][:8]}); "
+                "choose another --out, or add --overwrite"
+            )
+
+
+def _digest(path: Path) -> dict[str, Any]:
+    with path.open("rb") as file:
+        return {"bytes": path.stat().st_size, "sha256": hashlib.file_digest(file, "sha256").hexdigest()}

@@ -1,0 +1,127 @@
+"""What the user wrote, from flags and a TOML file, checked at the edge; flags win."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from augment.errors import RecipeError
+from augment.registry import closest
+
+
+def _listed(value: Any) -> Any:
+    return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+
+def _amount(value: str) -> str:
+    if not re.fullmatch(r"[1-9][0-9]{0,8}x?", value):
+        raise ValueError(f"'{value}' is no amount; write 5x (per seed) or 800 (in all)")
+    return value
+
+
+def _factor(value: Any) -> Any:
+    text = str(value).removesuffix("x")
+    try:
+        return float(text)
+    except ValueError:
+        raise ValueError(f"'{value}' is no factor; write 3x") from None
+
+
+def _share(value: Any) -> Any:
+    if isinstance(value, str) and value.endswith("%"):
+        try:
+            return float(value[:-1]) / 100
+        except ValueError:
+            raise ValueError(f"'{value}' is no share; write 20% or 0.2") from None
+    return value
+
+
+class Recipe(BaseModel):
+    """A text augmentation, as written. Every field is a flag of `augment text` and a key of a recipe file."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+    source: str = Field(min_length=1)
+    n: Annotated[str, BeforeValidator(str), AfterValidator(_amount)] = "5x"
+    generators: Annotated[list[str], BeforeValidator(_listed)] = []
+    filters: Annotated[list[str], BeforeValidator(_listed)] = ["default"]
+    settings: dict[str, dict[str, Any]] = Field(default={}, alias="set")
+    path: Path | None = None
+    map: dict[str, str] = {}
+    holdout: Annotated[float | None, BeforeValidator(_share), Field(ge=0, lt=1)] = None
+    exam: str | None = None
+    limit: Annotated[int | None, Field(ge=1)] = None
+    seed: Annotated[int, Field(ge=0)] = 0
+    max_attempts: Annotated[float, BeforeValidator(_factor), Field(ge=1, le=100)] = 3.0
+    llm: str | None = None
+    base_url: str | None = None
+    concurrency: Annotated[int, Field(ge=1, le=4096)] = 64
+    timeout: Annotated[float, Field(gt=0)] = 300.0
+    temperature: Annotated[float | None, Field(ge=0, le=2)] = None
+    max_tokens: Annotated[int | None, Field(ge=1)] = None
+    without_seeds: bool = False
+    out: Path | None = None
+    overwrite: bool = False
+    name: str | None = None
+
+    def weights(self) -> dict[str, int]:
+        """Generator names and weights: `paraphrase,persona:2` is {"paraphrase": 1, "persona": 2}.
+
+        Raises:
+            RecipeError: a weight that is not a whole number from 1 to 100.
+        """
+        found = {}
+        for each in self.generators or (["paraphrase"] if self.llm else ["rules"]):
+            name, _, weight = each.partition(":")
+            if weight and not re.fullmatch(r"[1-9][0-9]?|100", weight):
+                raise RecipeError(f"generator weight '{each}' is not NAME:1 to NAME:100")
+            found[name] = int(weight or 1)
+        return found
+
+    def decisive(self) -> dict[str, Any]:
+        """The keys that decide what comes out: not where it is written, nor how fast."""
+        return self.model_dump(
+            mode="json",
+            exclude={"out", "overwrite", "name", "base_url", "concurrency", "timeout", "path"},
+        )
+
+
+def read_recipe(flags: Mapping[str, Any], file: Path | None = None) -> Recipe:
+    """The recipe of `flags` (unset ones are None) over those of `file`.
+
+    Raises:
+        RecipeError: the file is missing or broken, or a key or value is wrong; the key is named.
+    """
+    written: dict[str, Any] = {}
+    if file is not None:
+        try:
+            written = tomllib.loads(file.read_text("utf-8"))
+        except OSError:
+            raise RecipeError(f"no recipe file {file}; check the path") from None
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise RecipeError(f"recipe {file} is not valid TOML: {error}") from None
+        written.setdefault("name", file.stem)
+    merged = {**written, **{key: value for key, value in flags.items() if value is not None}}
+    if not merged.get("source"):
+        raise RecipeError("no source given; try --source sample, or a file, or owner/name from the hub")
+    try:
+        return Recipe.model_validate(merged)
+    except ValidationError as error:
+        raise RecipeError(_explained(error)) from None
+
+
+def _explained(error: ValidationError) -> str:
+    """The first fault as one line: the key, the value, what is wanted."""
+    fault = error.errors()[0]
+    key = ".".join(str(part) for part in fault["loc"])
+    if fault["type"] == "extra_forbidden":
+        known = sorted(field.alias or name for name, field in Recipe.model_fields.items())
+        return f"no recipe key '{key}'; {closest(key, known)}"
+    message = fault["msg"].removeprefix("Value error, ")
+    value = "" if f"'{fault['input']}'" in message else f" (got {fault['input']!r})"
+    return f"{key.replace('_', '-')}: {message[:1].lower()}{message[1:]}{value}"

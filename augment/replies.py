@@ -1,0 +1,103 @@
+"""The reply store: every answer an engine ever gave, by content key, so that none is paid for twice.
+
+One SQLite file in WAL mode. Each reply is committed as it arrives (some 30 µs: without an fsync a commit
+survives the death of the process, which is what is promised), before anything is done with it.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+import time
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Self
+
+import orjson
+
+from augment.errors import RunError
+from augment.records import Reply, Request
+
+_TABLE = """
+create table if not exists replies (
+    key text primary key, text text not null, finish text not null,
+    tokens_in integer not null, tokens_out integer not null, max_tokens integer not null,
+    request text not null, created real not null
+)
+"""
+_BATCH = 500
+
+
+class ReplyStore:
+    """Replies by key. Safe to use from several threads and several processes at once."""
+
+    def __init__(self, path: Path) -> None:
+        """Open or create the store.
+
+        Raises:
+            RunError: the file is not writable or not a store.
+        """
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._db = sqlite3.connect(path, timeout=60, check_same_thread=False, isolation_level=None)
+            self._db.execute("pragma journal_mode=wal")
+            self._db.execute("pragma synchronous=normal")
+            self._db.execute(_TABLE)
+        except (sqlite3.Error, OSError) as error:
+            raise RunError(f"cannot open the reply store {path}: {error}; set AUGMENT_HOME elsewhere") from None
+        self._lock = threading.Lock()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._db.close()
+
+    def put(self, request: Request, reply: Reply) -> None:
+        """Keep a reply for good; one for the same key (a truncated one) is replaced."""
+        asked = {
+            "engine": request.engine,
+            "model": request.model,
+            "revision": request.revision,
+            "messages": request.messages,
+            "schema": request.schema,
+        }
+        row = (
+            reply.key,
+            reply.text,
+            reply.finish,
+            reply.tokens_in,
+            reply.tokens_out,
+            request.max_tokens,
+            orjson.dumps(asked).decode(),
+            time.time(),
+        )
+        with self._lock:
+            self._db.execute("insert or replace into replies values (?, ?, ?, ?, ?, ?, ?, ?)", row)
+
+    def answered(self, requests: Iterable[Request]) -> Mapping[str, Reply]:
+        """The replies to those requests that need not be asked again, by key.
+
+        A reply cut off at fewer tokens than the request now allows does not count.
+        """
+        by_key = {each.key: each for each in requests}
+        keys = list(by_key)
+        found: dict[str, Reply] = {}
+        for start in range(0, len(keys), _BATCH):
+            some = keys[start : start + _BATCH]
+            marks = ",".join("?" * len(some))
+            query = f"select key, text, finish, tokens_in, tokens_out, max_tokens from replies where key in ({marks})"
+            with self._lock:
+                rows = self._db.execute(query, some).fetchall()
+            for key, text, finish, tokens_in, tokens_out, max_tokens in rows:
+                if finish != "length" or by_key[key].max_tokens <= max_tokens:
+                    found[key] = Reply(key, text, finish, tokens_in, tokens_out)
+        return found
+
+    def asked(self, key: str) -> tuple[dict[str, Any], Reply] | None:
+        """What was asked and answered under `key`, or None."""
+        with self._lock:
+            row = self._db.execute(
+                "select request, key, text, finish, tokens_in, tokens_out from replies where key = ?", (key,)
+            ).fetchone()
+        return (orjson.loads(row[0]), Reply(*row[1:])) if row else None

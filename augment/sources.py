@@ -1,0 +1,292 @@
+"""A source's name to its rows: a card, a file or folder, or a Hugging Face dataset id.
+
+What comes out is a `Source`: the seeds that may be augmented, the exam that may not, and every row that was
+lost on the way with its reason.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from augment.errors import SourceError
+from augment.places import data_dir, home
+from augment.readers import FORMATS, Table, read_file
+from augment.records import SCHEMA, VERDICT, fingerprint, row_id
+from augment.registry import closest
+
+CELL_LIMIT = 100_000
+"""Characters that one cell may hold; a longer one is a rejected row."""
+
+COMMON_NAMES = {
+    "prompt": (
+        "prompt",
+        "question",
+        "query",
+        "instruction",
+        "input",
+        "text",
+        "sentence",
+        "问题",
+        "提问",
+        "题目",
+    ),
+    "response": (
+        "response",
+        "answer",
+        "output",
+        "completion",
+        "reply",
+        "erniea",
+        "target",
+        "回答",
+        "答案",
+        "回复",
+    ),
+    "label": ("label", "domain", "topic", "category", "class", "intent", "type", "标签", "类别", "领域"),
+}
+"""What people call our columns, in order of preference; compared without case."""
+
+
+class Card(BaseModel):
+    """A source card: `data/sources/NAME.toml`. Paths are relative to the card."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    title: str = ""
+    description: str = ""
+    licence: str = "unknown"
+    licence_note: str = ""
+    citation: str = ""
+    languages: list[str] = []
+    holdout: float = 0.0
+    files: list[str] = []
+    hub: str = ""
+    hub_files: list[str] = []
+    directory_env: str = ""
+    columns: dict[str, str] = {}
+    file_values: dict[str, dict[str, str]] = {}
+
+
+@dataclass(frozen=True)
+class Source:
+    """Rows ready to plan with. `seeds` and `exam` have the dataset's columns; `rejected` has the verdict's too.
+
+    rows_in = seeds + exam + rejected. `notes` are one-line remarks for the user (which columns were guessed).
+    """
+
+    name: str
+    card: Card
+    seeds: pl.DataFrame
+    exam: pl.DataFrame
+    rejected: pl.DataFrame
+    rows_in: int
+    columns: dict[str, str]
+    origin: str
+    notes: tuple[str, ...] = field(default=())
+
+    @property
+    def fingerprint(self) -> str:
+        """Identity of the content: every seed and exam id, in order."""
+        return fingerprint(self.seeds["id"].to_list(), self.exam["id"].to_list())
+
+
+def card_names() -> list[str]:
+    """The names of the bundled cards."""
+    return sorted(path.stem for path in (data_dir() / "sources").glob("*.toml"))
+
+
+def read_card(name: str) -> Card:
+    """The card called `name`.
+
+    Raises:
+        SourceError: no such card, or one that does not validate.
+    """
+    path = data_dir() / "sources" / f"{name}.toml"
+    if not path.is_file():
+        raise SourceError(
+            f"no source called '{name}'; {closest(name, card_names())}; "
+            "or give a file, a folder, or a Hugging Face dataset id (owner/name)"
+        )
+    try:
+        return Card.model_validate(tomllib.loads(path.read_text("utf-8")))
+    except (tomllib.TOMLDecodeError, ValidationError) as error:
+        raise SourceError(f"source card {path} is not valid: {error}") from None
+
+
+def open_source(
+    name: str,
+    *,
+    path: Path | None = None,
+    columns: Mapping[str, str] | None = None,
+    holdout: float | None = None,
+) -> Source:
+    """The source called `name`, read, mapped to our columns, cleaned of bad rows and split.
+
+    `columns` maps our names to the source's (`--map prompt=query`); `holdout` is the share of rows, chosen by
+    id hash, that is kept out as the exam (the card's own share when None, else 0).
+
+    Raises:
+        SourceError: it cannot be found or read, or lacks a column it needs.
+    """
+    card, tables, origin = _tables(name, path)
+    mapping, notes = _mapping(tables, {**card.columns, **(columns or {})}, explicit=columns or {})
+    rows: list[dict[str, Any]] = []
+    rejected: list[dict[str, Any]] = []
+    seen: set[str] = set()
+    source = Path(name).stem if origin == name and not _is_card(name) else name
+    for table in tables:
+        for place, reason, text in table.bad:
+            rejected.append({"source": source, "prompt": text[:1000], "reason": reason, "detail": place})
+        for place, record in table.rows:
+            row, fault = _row(record, mapping)
+            row_key = row_id(row["prompt"] or "", row["response"], row["label"])
+            if fault is None and row_key in seen:
+                fault = "duplicate row"
+            line = {"id": row_key, "source": source, **row}
+            if fault is None:
+                seen.add(row_key)
+                rows.append(line)
+            else:
+                clipped = {key: value[:1000] if value else value for key, value in row.items()}
+                rejected.append({**line, **clipped, "reason": fault, "detail": place})
+    if not rows:
+        first = rejected[0]["reason"] if rejected else "no rows"
+        raise SourceError(f"no usable row in {origin}: all {len(rejected)} were rejected (first: {first})")
+    share = card.holdout if holdout is None else holdout
+    frame = _frame(rows, SCHEMA).with_columns(
+        pl.lit("seed").alias("generator"),
+        pl.lit(0, dtype=pl.Int64).alias("variant"),
+        pl.col("id").map_elements(lambda each: split_of(each, share), return_dtype=pl.String).alias("split"),
+        pl.lit([], dtype=pl.List(pl.String)).alias("parents"),
+    )
+    bad = _frame(rejected, {**SCHEMA, **VERDICT}).with_columns(pl.lit("source").alias("dropped_by"))
+    return Source(
+        name=source,
+        card=card,
+        seeds=frame.filter(pl.col("split") == "train"),
+        exam=frame.filter(pl.col("split") == "exam"),
+        rejected=bad,
+        rows_in=len(rows) + len(rejected),
+        columns=mapping,
+        origin=origin,
+        notes=tuple(notes),
+    )
+
+
+def split_of(id: str, holdout: float) -> str:
+    """ "exam" for a fixed share of all ids, "train" for the others; depends on the id alone."""
+    return "exam" if int(fingerprint("split", id)[:8], 16) / 2**32 < holdout else "train"
+
+
+def _frame(rows: list[dict[str, Any]], schema: dict[str, Any]) -> pl.DataFrame:
+    return pl.DataFrame([{name: row.get(name) for name in schema} for row in rows], schema=schema)
+
+
+def _is_card(name: str) -> bool:
+    return name in card_names()
+
+
+def _tables(name: str, path: Path | None) -> tuple[Card, list[Table], str]:
+    """The card, the raw tables and a phrase for where they come from."""
+    if _is_card(name):
+        card = read_card(name)
+        directory = path or _configured_directory(card)
+        if directory is not None:
+            return card, _card_tables(card, directory), str(directory)
+        if card.hub:
+            from augment.hub import download
+
+            folder = download(card, home() / "sources" / name, name)
+            return card, [read_file(folder / each) for each in card.hub_files], f"hub:{card.hub}"
+        return card, _card_tables(card, data_dir() / "sources"), name
+    place = path or Path(name)
+    if place.is_file():
+        return Card(), [read_file(place)], name
+    if place.is_dir():
+        files = sorted(each for each in place.rglob("*") if each.suffix.lower() in FORMATS)
+        if not files:
+            raise SourceError(f"no data file in {place}; known: {', '.join(sorted(FORMATS))}")
+        return Card(), [read_file(each) for each in files], name
+    if place.suffix.lower() in FORMATS or name.startswith((".", "/", "~")) or path is not None:
+        raise SourceError(f"no file or folder {place}; check the path")
+    if name.count("/") == 1:
+        from augment.hub import load_hub_dataset
+
+        card, table = load_hub_dataset(name)
+        return card, [table], f"hub:{name}"
+    return read_card(name), [], name  # raises: the name is none of the three
+
+
+def _configured_directory(card: Card) -> Path | None:
+    configured = os.environ.get(card.directory_env, "") if card.directory_env else ""
+    return Path(configured) if configured else None
+
+
+def _card_tables(card: Card, directory: Path) -> list[Table]:
+    """A card's files from `directory`; a single file may be given instead of the folder."""
+    if not directory.exists():
+        raise SourceError(f"no folder {directory}; it should hold {' and '.join(card.files)}")
+    files = [directory] if directory.is_file() else [directory / each for each in card.files]
+    if not any(each.is_file() for each in files):
+        files = [directory / each for each in card.hub_files]
+    tables = []
+    for each in files:
+        table = read_file(each)
+        for column, values in card.file_values.items():
+            if column not in table.columns and each.name in values:
+                table.columns.append(column)
+                table.rows = [(place, {**row, column: values[each.name]}) for place, row in table.rows]
+        tables.append(table)
+    return tables
+
+
+def _mapping(
+    tables: Iterable[Table], wanted: Mapping[str, str], explicit: Mapping[str, str]
+) -> tuple[dict[str, str], list[str]]:
+    """Our column names to the source's, as told or by common names, and a note on what was guessed."""
+    present = list(dict.fromkeys(name for table in tables for name in table.columns))
+    for ours, theirs in explicit.items():
+        if ours not in COMMON_NAMES:
+            raise SourceError(f"--map has no column '{ours}'; known: {', '.join(COMMON_NAMES)}")
+        if theirs not in present:
+            raise SourceError(f"no column '{theirs}' in the source; it has: {', '.join(present)}")
+    found = {ours: theirs for ours, theirs in wanted.items() if theirs in present}
+    guessed = []
+    lower = {name.lower(): name for name in reversed(present)}
+    for ours, names in COMMON_NAMES.items():
+        match = next((lower[name] for name in names if name in lower and lower[name] not in found.values()), None)
+        if ours not in found and match is not None:
+            found[ours] = match
+            guessed.append(f"{ours}={match}")
+    if "prompt" not in found:
+        raise SourceError(
+            f"no column looks like a prompt among: {', '.join(present)}; name it with --map prompt=COLUMN"
+        )
+    notes = [f"columns guessed: {', '.join(guessed)} (change with --map)"] if guessed else []
+    return found, notes
+
+
+def _row(record: Mapping[str, Any], mapping: Mapping[str, str]) -> tuple[dict[str, Any], str | None]:
+    """The record under our names, and why it cannot be used (None when it can)."""
+    row: dict[str, Any] = {}
+    fault = None
+    for ours in COMMON_NAMES:
+        value = record.get(mapping[ours]) if ours in mapping else None
+        if value is not None and not isinstance(value, str):
+            if isinstance(value, list | dict):
+                fault = f"{ours} is not text"
+            value = str(value)
+        row[ours] = value.strip() or None if value is not None else None
+        if value is not None and len(value) > CELL_LIMIT:
+            fault = f"{ours} over {CELL_LIMIT:,} characters"
+    if row["prompt"] is None:
+        fault = "blank prompt"
+    return row, fault

@@ -1,0 +1,149 @@
+"""What happened, in counts: kept while a run goes on, checked and written when it ends."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+import polars as pl
+
+from augment.plan import Plan
+from augment.records import Reply
+
+FAILED = "engine"
+"""`dropped_by` of a candidate whose request failed for good: it counts as failed, not as rejected."""
+
+
+@dataclass
+class Tally:
+    """Running counts. candidates = kept + rejected + failed holds after every shard.
+
+    `tokens_in`, `tokens_out` and `requests_sent` are what this run paid; reused replies cost nothing.
+    """
+
+    target: int = 0
+    candidates: int = 0
+    kept: int = 0
+    reasons: Counter[tuple[str, str]] = field(default_factory=Counter)
+    per_generator: dict[str, Counter[str]] = field(default_factory=dict)
+    requests_sent: int = 0
+    replies_reused: int = 0
+    tokens_in: int = 0
+    tokens_out: int = 0
+    rounds: int = 0
+
+    @property
+    def failed(self) -> int:
+        """Candidates whose request failed for good."""
+        return sum(count for (by, _), count in self.reasons.items() if by == FAILED)
+
+    @property
+    def rejected(self) -> int:
+        """Candidates that a filter dropped, or whose reply held no row."""
+        return sum(self.reasons.values()) - self.failed
+
+    def sent(self, reply: Reply) -> None:
+        """Count one answered request."""
+        self.requests_sent += 1
+        self.tokens_in += reply.tokens_in
+        self.tokens_out += reply.tokens_out
+
+    def add(self, sifted: pl.DataFrame) -> None:
+        """Count a shard's sifted candidates."""
+        self.candidates += len(sifted)
+        grouped = sifted.group_by("generator", "dropped_by", "reason").len().iter_rows()
+        for generator, dropped_by, reason, count in grouped:
+            counts = self.per_generator.setdefault(generator, Counter())
+            counts["candidates"] += count
+            if dropped_by is None:
+                self.kept += count
+                counts["kept"] += count
+            else:
+                self.reasons[dropped_by, reason] += count
+                counts["failed" if dropped_by == FAILED else "rejected"] += count
+
+
+@dataclass(frozen=True)
+class Summary:
+    """A finished run in counts; `summary.json` is its `to_dict`."""
+
+    counts: dict[str, Any]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The counts, ready for JSON."""
+        return self.counts
+
+    def to_markdown(self) -> str:
+        """The counts as two tables: what came and went, and what was dropped by whom."""
+        counts = self.counts
+        lines = ["| | rows |", "|---|---|"]
+        keys = (
+            "rows_in",
+            "seeds",
+            "exam",
+            "source_rejected",
+            "unused",
+            "target",
+            "candidates",
+            "kept",
+            "failed",
+        )
+        lines += [f"| {key} | {counts[key]:,} |" for key in keys]
+        lines.insert(-1, f"| rejected | {total_rejected(counts):,} |")
+        if counts["rejected"]:
+            lines += ["", "| dropped by | reason | rows |", "|---|---|---|"]
+            for name, reasons in counts["rejected"].items():
+                lines += [f"| {name} | {reason} | {count:,} |" for reason, count in reasons.items()]
+        return "\n".join(lines)
+
+
+def total_rejected(counts: dict[str, Any]) -> int:
+    """All candidates rejected, over filters and reasons."""
+    return sum(sum(reasons.values()) for reasons in counts["rejected"].values())
+
+
+def summarise(plan: Plan, tally: Tally, state: pl.DataFrame, seconds: float) -> Summary:
+    """The summary of a finished run; `state` has a row a seed: id, target, kept, candidates.
+
+    Raises:
+        AssertionError: a row is unaccounted for, which is a defect of ours.
+    """
+    source = plan.source
+    unused = len(source.seeds) - len(plan.seeds)
+    own_exam = len(source.exam)
+    reasons: dict[str, dict[str, int]] = {}
+    failures: dict[str, int] = {}
+    for (name, reason), count in sorted(tally.reasons.items()):
+        if name == FAILED:
+            failures[reason] = count
+        else:
+            reasons.setdefault(name, {})[reason] = count
+    short = state.filter(pl.col("kept") < pl.col("target"))
+    counts = {
+        "source": source.name,
+        "rows_in": source.rows_in,
+        "seeds": len(plan.seeds),
+        "exam": own_exam,
+        "source_rejected": len(source.rejected),
+        "unused": unused,
+        "target": tally.target,
+        "candidates": tally.candidates,
+        "kept": tally.kept,
+        "rejected": reasons,
+        "failed": tally.failed,
+        "failures": failures,
+        "seeds_short": short.to_dicts(),
+        "per_generator": {name: dict(sorted(each.items())) for name, each in sorted(tally.per_generator.items())},
+        "requests_sent": tally.requests_sent,
+        "replies_reused": tally.replies_reused,
+        "tokens_in": tally.tokens_in,
+        "tokens_out": tally.tokens_out,
+        "rounds": tally.rounds,
+        "seconds": round(seconds, 3),
+    }
+    if source.rows_in != len(plan.seeds) + own_exam + len(source.rejected) + unused:
+        raise AssertionError(f"source rows unaccounted for: {counts}")
+    if tally.candidates != tally.kept + tally.rejected + tally.failed:
+        raise AssertionError(f"candidates unaccounted for: {counts}")
+    return Summary(counts)
