@@ -1,0 +1,281 @@
+"""An OpenAI-compatible server that misbehaves on demand: `python -m tests.server --port 0 --latency 0.2`.
+
+For tests and benchmarks, on loopback only. What happens to a request depends on nothing but its content
+(messages, seed, sampling), so that the same request always fares the same, whatever the order. `/stats`
+counts, `/log` lists every call; `serve(latency=0.2)` runs one in a process of its own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import hashlib
+import subprocess
+import sys
+import time
+import urllib.request
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from email.utils import formatdate
+from pathlib import Path
+from typing import Any
+
+import orjson
+import uvloop
+from aiohttp import web
+
+from augment.engines.echo import answer
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def options() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__)
+    add = parser.add_argument
+    add("--port", type=int, default=0)
+    add("--latency", type=float, default=0.0, help="seconds an answer takes")
+    add("--tail-share", type=float, default=0.0, help="share of answers that take --tail-factor times as long")
+    add("--tail-factor", type=float, default=10.0)
+    add("--fail-400-share", type=float, default=0.0, help="share of requests that are refused for good")
+    add("--transient-share", type=float, default=0.0, help="share that fails once or twice (500 or 429) first")
+    add("--retry-after", default="1", help="seconds, or 'date' for an HTTP date two seconds ahead, or ''")
+    add("--rate-limit", type=float, default=0.0, help="requests a second; 0: none")
+    add("--rate-kind", choices=("bucket", "window"), default="bucket")
+    add("--key", default="", help="the API key to insist on")
+    add("--models", default="test-model", help="comma separated; '-': there is no list")
+    add("--root", default="", help="what /models says is behind each model, as vLLM does")
+    add("--no-schema", action="store_true", help="refuse response_format with a 400")
+    add("--refuse", default="", help="comma separated body fields that are refused with a 400")
+    add("--truncate-share", type=float, default=0.0, help="share cut off unless max_tokens >= --enough")
+    add("--enough", type=int, default=4096)
+    add("--garble-share", type=float, default=0.0, help="share of 200s that hold no answer")
+    add("--filter-share", type=float, default=0.0, help="share of answers withheld by a content filter")
+    add("--fatal-after", type=int, default=-1, help="calls after which every one gets --fatal-status")
+    add("--fatal-status", type=int, default=401)
+    return parser
+
+
+class Chat:
+    """The server's memory and its one handler."""
+
+    def __init__(self, args: argparse.Namespace) -> None:
+        self.args = args
+        self.models = [] if args.models == "-" else args.models.split(",")
+        self.refuse = [name for name in args.refuse.split(",") if name]
+        self.log: list[tuple[str, float, float, int]] = []  # key, begun, ended (monotonic seconds), status
+        self.flying = self.most = self.calls = 0
+        self.failed: Counter[str] = Counter()
+        self.tokens, self.filled = args.rate_limit, time.monotonic()
+        self.window, self.used = -1, 0
+
+    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        path = request.path
+        if path == "/stats":
+            return _json(200, self.stats())
+        if path == "/log":
+            return _json(200, self.log)
+        if self.args.key and request.headers.get("Authorization") != f"Bearer {self.args.key}":
+            given = request.headers.get("Authorization", "")
+            return _error(401, f"Incorrect API key provided: {given}")
+        if path == "/v1/models" and self.models:
+            root = {"root": self.args.root} if self.args.root else {}
+            entries = [{"id": name, "object": "model", "created": int(time.time()), **root} for name in self.models]
+            return _json(200, {"object": "list", "data": entries})
+        if path != "/v1/chat/completions":
+            return _error(404, f"no route {path}")
+        raw = await request.read()
+        begun = time.monotonic()
+        self.calls += 1
+        self.flying += 1
+        self.most = max(self.most, self.flying)
+        try:
+            body = orjson.loads(raw)
+            key = content(body)
+            response = await self.chat(body, key)
+        finally:
+            self.flying -= 1
+        gone = request.transport is None or request.transport.is_closing()
+        self.log.append((key, begun, time.monotonic(), 499 if gone else response.status))
+        return response
+
+    async def chat(self, body: dict[str, Any], key: str) -> web.Response:
+        args = self.args
+        if 0 <= args.fatal_after < self.calls:
+            return _error(args.fatal_status, f"no more of {body['model']} for you")
+        if self.limited():
+            return _error(429, "Rate limit reached", self.later())
+        if args.no_schema and "response_format" in body:
+            return _error(400, "response_format of type json_schema is not supported")
+        for name in self.refuse:
+            if name in body:
+                instead = ", use 'max_completion_tokens' instead" if name == "max_tokens" else ""
+                return _error(400, f"Unsupported parameter: '{name}' is not supported with this model{instead}")
+        if _share(key, "400") < args.fail_400_share:
+            return _error(400, "This prompt\n  is too long for the context window")
+        if _share(key, "transient") < args.transient_share:
+            times = 1 + (_share(key, "times") < 0.5)
+            if self.failed[key] < times:
+                self.failed[key] += 1
+                if _share(key, "kind") < 0.5:
+                    return _error(500, "Internal error")
+                return _error(429, "Slow down", self.later())
+        slow = args.tail_factor if _share(key, "tail") < args.tail_share else 1.0
+        if args.latency:
+            await asyncio.sleep(args.latency * slow)
+        return self.reply(body, key)
+
+    def reply(self, body: dict[str, Any], key: str) -> web.Response:
+        args = self.args
+        schema = body.get("response_format", {}).get("json_schema", {}).get("schema")
+        messages = [(message["role"], message["content"]) for message in body["messages"]]
+        text: str | None = answer(messages, schema, body.get("seed", 0))
+        finish = "stop"
+        limit = body.get("max_tokens") or body.get("max_completion_tokens") or 0
+        if limit < args.enough and _share(key, "truncate") < args.truncate_share:
+            text, finish = (text or "")[: len(text or "") // 2], "length"
+        if _share(key, "filter") < args.filter_share:
+            text, finish = None, "content_filter"
+        data: dict[str, Any] = {
+            "id": f"chatcmpl-{key}",
+            "object": "chat.completion",
+            "model": body["model"],
+            "choices": [{"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": finish}],
+            "usage": {"prompt_tokens": sum(len(c) for _, c in messages), "completion_tokens": len(text or "")},
+        }
+        if _share(key, "garble") < args.garble_share:
+            how = int(_share(key, "how") * 4)
+            if how == 0:
+                return web.Response(body=b'{"choices": [{"mess', content_type="application/json")
+            if how == 3:
+                return web.Response(body=b"", content_type="application/json")
+            if how == 1:
+                data["choices"] = []
+            else:
+                data["choices"][0]["message"]["content"] = None
+        return _json(200, data)
+
+    def limited(self) -> bool:
+        """Whether this call is beyond the rate limit; counts it if not."""
+        rate, now = self.args.rate_limit, time.monotonic()
+        if not rate:
+            return False
+        if self.args.rate_kind == "bucket":
+            self.tokens = min(rate, self.tokens + (now - self.filled) * rate)
+            self.filled = now
+            if self.tokens < 1:
+                return True
+            self.tokens -= 1
+            return False
+        if int(now) != self.window:
+            self.window, self.used = int(now), 0
+        self.used += self.used < rate + 1
+        return self.used > rate
+
+    def later(self) -> dict[str, str]:
+        value = self.args.retry_after
+        if value == "date":
+            value = formatdate(time.time() + 2, usegmt=True)
+        return {"Retry-After": value} if value else {}
+
+    def stats(self) -> dict[str, Any]:
+        finished = [key for key, _, _, status in self.log if status == 200]
+        return {
+            "calls": self.calls,
+            "finished": len(finished),
+            "by_key": Counter(finished),
+            "statuses": {str(k): v for k, v in Counter(status for *_, status in self.log).items()},
+            "max_in_flight": self.most,
+            "first": min((begun for _, begun, _, _ in self.log), default=0.0),
+            "last": max((ended for _, _, ended, _ in self.log), default=0.0),
+        }
+
+
+def content(body: dict[str, Any]) -> str:
+    """Identity of what is asked, however it is asked: 16 hex digits."""
+    parts = [body["messages"][0]["content"], len(body["messages"]), body["messages"][-1]["content"], body.get("seed")]
+    return hashlib.blake2b(orjson.dumps(parts), digest_size=8).hexdigest()
+
+
+def _share(key: str, purpose: str) -> float:
+    """A number in [0, 1) that depends on the request and the purpose only."""
+    return int(hashlib.blake2b(f"{key}{purpose}".encode(), digest_size=4).hexdigest(), 16) / 2**32
+
+
+def _json(status: int, data: Any, headers: dict[str, str] | None = None) -> web.Response:
+    return web.Response(body=orjson.dumps(data), status=status, content_type="application/json", headers=headers)
+
+
+def _error(status: int, message: str, headers: dict[str, str] | None = None) -> web.Response:
+    return _json(status, {"error": {"message": message, "type": "error", "code": status}}, headers)
+
+
+async def listen(args: argparse.Namespace) -> None:
+    runner = web.ServerRunner(web.Server(Chat(args).handle, access_log=None, keepalive_timeout=75))
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", args.port, backlog=1024)
+    await site.start()
+    print(f"listening on {runner.addresses[0][1]}", flush=True)
+    await asyncio.Event().wait()
+
+
+@dataclass
+class Served:
+    """A running server: `url` is its base address with /v1."""
+
+    process: subprocess.Popen[str]
+    port: int
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}/v1"
+
+    def _get(self, path: str) -> Any:
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=10) as reply:
+            return orjson.loads(reply.read())
+
+    def stats(self) -> dict[str, Any]:
+        """Counts since the start: calls, finished, by_key, statuses, max_in_flight, first, last (seconds)."""
+        stats: dict[str, Any] = self._get("/stats")
+        return stats
+
+    def log(self) -> list[tuple[str, float, float, int]]:
+        """Every call as (key, begun, ended, status), in the order they ended; 499: the client had gone."""
+        return [tuple(entry) for entry in self._get("/log")]
+
+    def stop(self) -> None:
+        self.process.terminate()
+        self.process.wait()
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait()
+
+
+@contextlib.contextmanager
+def serve(**settings: Any) -> Iterator[Served]:
+    """A server with these options (`tail_share=0.1` is --tail-share 0.1) on a free port of its own."""
+    command = [sys.executable, "-m", "tests.server"]
+    for name, value in settings.items():
+        flag = "--" + name.replace("_", "-")
+        if value is True:
+            command.append(flag)
+        elif value is not False:
+            command.append(f"{flag}={value}")
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT)
+    assert process.stdout is not None
+    try:
+        line = process.stdout.readline()
+        if not line.startswith("listening on "):
+            raise RuntimeError(f"the test server did not start: {line!r}")
+        yield Served(process, int(line.split()[-1]))
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()
+
+
+if __name__ == "__main__":
+    with contextlib.suppress(KeyboardInterrupt):
+        uvloop.run(listen(options().parse_args()))

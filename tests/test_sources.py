@@ -1,0 +1,305 @@
+from __future__ import annotations
+
+import csv
+import json
+import os
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from augment.errors import SourceError
+from augment.sources import CELL_LIMIT, open_source, read_card, split_of
+
+CHBENCH = os.environ.get("AUGMENT_CHBENCH_DIR")
+
+
+def write(path: Path, text: str, encoding: str = "utf-8") -> Path:
+    path.write_bytes(text.encode(encoding))
+    return path
+
+
+def reasons(source) -> dict[str, int]:
+    return dict(source.rejected.group_by("reason").len().rows())
+
+
+def test_sample_is_whole_and_spread_over_its_topics(place):
+    source = open_source("sample")
+    rows = pl.concat([source.seeds, source.exam])
+    assert source.rows_in == 160
+    assert source.rejected.is_empty()
+    assert rows["label"].n_unique() >= 12
+    assert rows["id"].n_unique() == 160
+    assert rows["response"].null_count() == 0
+
+
+def test_the_exam_is_a_fixed_share_by_id_alone(place):
+    source = open_source("sample")
+    assert {split_of(each, 0.2) for each in source.exam["id"]} == {"exam"}
+    assert {split_of(each, 0.2) for each in source.seeds["id"]} == {"train"}
+    share = sum(split_of(f"{i:016x}", 0.2) == "exam" for i in range(10_000)) / 10_000
+    assert 0.18 < share < 0.22
+
+
+def test_a_row_keeps_its_split_when_others_are_added(place):
+    one = write(place / "one.csv", "question,answer\n" + "".join(f"问题{i}怎么办,答{i}\n" for i in range(50)))
+    more = write(place / "more.csv", "question,answer\n" + "".join(f"问题{i}怎么办,答{i}\n" for i in range(100)))
+    first, second = open_source(str(one), holdout=0.3), open_source(str(more), holdout=0.3)
+    assert set(first.exam["id"]) <= set(second.exam["id"])
+    assert not set(first.seeds["id"]) & set(second.exam["id"])
+
+
+def test_columns_are_mapped_as_told(place):
+    file = write(place / "a.csv", "query,ErnieA,other\n头疼怎么办,多休息,x\n")
+    source = open_source(str(file), columns={"prompt": "query", "response": "other"})
+    assert source.seeds.select("prompt", "response").rows() == [("头疼怎么办", "x")]
+
+
+def test_guessed_columns_are_said(place):
+    file = write(place / "a.csv", "ID,Query,Answer,Category\n1,头疼怎么办,多休息,physical\n")
+    source = open_source(str(file))
+    assert source.columns == {"prompt": "Query", "response": "Answer", "label": "Category"}
+    assert "prompt=Query" in source.notes[0]
+    assert "--map" in source.notes[0]
+
+
+def test_a_column_that_is_not_there_is_named_with_those_that_are(place):
+    file = write(place / "a.csv", "query,answer\na,b\n")
+    with pytest.raises(SourceError, match="no column 'questoin' in the source; it has: query, answer"):
+        open_source(str(file), columns={"prompt": "questoin"})
+
+
+def test_no_column_like_a_prompt_names_the_flag(place):
+    file = write(place / "a.csv", "x,y\na,b\n")
+    with pytest.raises(SourceError, match="x, y; name it with --map prompt=COLUMN"):
+        open_source(str(file))
+
+
+@pytest.mark.parametrize("suffix", ["csv", "tsv", "jsonl", "json", "parquet"])
+def test_every_format_gives_the_same_rows(place, suffix):
+    rows = [{"question": "感冒了,\n怎么办？", "answer": '多"喝"水'}, {"question": "失眠怎么办", "answer": "少喝咖啡"}]
+    file = place / f"a.{suffix}"
+    if suffix == "parquet":
+        pl.DataFrame(rows).write_parquet(file)
+    elif suffix == "json":
+        file.write_text(json.dumps(rows))
+    elif suffix == "jsonl":
+        file.write_text("\n".join(json.dumps(row) for row in rows))
+    else:
+        pl.DataFrame(rows).write_csv(file, separator="\t" if suffix == "tsv" else ",")
+    source = open_source(str(file))
+    assert source.seeds.select("prompt", "response").to_dicts() == [
+        {"prompt": row["question"], "response": row["answer"]} for row in rows
+    ]
+
+
+def test_a_folder_is_read_whole(place):
+    (place / "d").mkdir()
+    write(place / "d" / "a.csv", "question\n甲怎么办\n")
+    write(place / "d" / "b.jsonl", '{"question": "乙怎么办"}\n')
+    assert open_source("d").seeds["prompt"].to_list() == ["甲怎么办", "乙怎么办"]
+
+
+def test_a_byte_order_mark_is_not_part_of_a_column(place):
+    file = write(place / "a.csv", "query,answer\n头疼怎么办,多休息\n", "utf-8-sig")
+    assert open_source(str(file)).columns["prompt"] == "query"
+
+
+@pytest.mark.parametrize(("encoding", "said"), [("gb18030", "GB18030"), ("utf-16", "UTF-16")])
+def test_another_encoding_is_named_with_the_command_that_converts_it(place, encoding, said):
+    text = "问题,回答\n" + "孩子发烧三十九度，应该怎么办才好呢？,先量体温，多喝水，观察精神状态。\n" * 20
+    file = write(place / "a.csv", text, encoding)
+    with pytest.raises(SourceError, match=f"not UTF-8.*looks like {said}.*iconv -f {said}"):
+        open_source(str(file))
+
+
+def test_bad_rows_cost_only_themselves_and_keep_their_place_and_reason(place):
+    long = "长" * (CELL_LIMIT + 1)
+    lines = [
+        "question,answer",
+        "好问题怎么问,好",
+        "只有一格",
+        "太,多,格",
+        " ,空",
+        "好问题怎么问,好",
+        f"{long},x",
+        "最后一问,是",
+    ]
+    file = write(place / "a.csv", "\n".join(lines) + "\n")
+    source = open_source(str(file))
+    assert source.seeds["prompt"].to_list() == ["好问题怎么问", "最后一问"]
+    assert reasons(source) == {
+        "ragged row: not 2 cells": 2,
+        "blank prompt": 1,
+        "duplicate row": 1,
+        f"prompt over {CELL_LIMIT:,} characters": 1,
+    }
+    assert source.rows_in == 7
+    assert "a.csv:3" in source.rejected["detail"].to_list()
+
+
+def test_trailing_empty_columns_are_not_ragged(place):
+    file = write(place / "a.csv", "question,answer,,,\n头疼怎么办,多休息,,,\n胃疼怎么办,少吃,,,\n")
+    assert len(open_source(str(file)).seeds) == 2
+
+
+def test_json_lines_that_are_not_objects_are_rejected_rows(place):
+    file = write(place / "a.jsonl", '{"question": "甲怎么办"}\n{oops\n[1]\n{"question": null}\n{"question": ["x"]}\n')
+    assert reasons(open_source(str(file))) == {
+        "not valid JSON": 1,
+        "not a JSON object": 1,
+        "blank prompt": 1,
+        "prompt is not text": 1,
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("empty.csv", "", "is empty"),
+        ("header.csv", "question,answer\n", "holds no rows, only a header"),
+        ("a.xlsx", "x", "no known format"),
+        ("a.json", "{", "not valid JSON"),
+        ("a.json", "3", "single JSON value"),
+        ("blank.csv", "question\n \n\t\n", "holds no rows"),
+    ],
+)
+def test_a_useless_file_is_one_clear_line(place, name, content, said):
+    with pytest.raises(SourceError, match=said):
+        open_source(str(write(place / name, content)))
+
+
+def test_a_missing_file_is_said(place):
+    with pytest.raises(SourceError, match=r"no file or folder gone\.csv"):
+        open_source("gone.csv")
+
+
+def test_a_truncated_parquet_is_said(place):
+    pl.DataFrame({"question": [f"问题{i}" for i in range(1000)]}).write_parquet(place / "a.parquet")
+    whole = (place / "a.parquet").read_bytes()
+    (place / "a.parquet").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(SourceError, match="not a whole Parquet file"):
+        open_source("a.parquet")
+
+
+def test_an_unknown_source_offers_the_nearest_names(place):
+    with pytest.raises(SourceError, match="no source called 'smaple'; did you mean sample?"):
+        open_source("smaple")
+
+
+def test_every_card_validates_and_says_its_licence():
+    for name in ("sample", "chbench"):
+        card = read_card(name)
+        assert card.licence
+        assert card.citation
+
+
+def chbench_rows(domain: str, count: int) -> list[dict[str, str]]:
+    return [
+        {"query": f"{domain}第{i}个问题怎么办？", "ErnieA": f"第{i}个\n回答", "attribute": "x"} for i in range(count)
+    ]
+
+
+def write_chbench(folder: Path) -> None:
+    for domain, tail in (("mental", []), ("physical", [""] * 12)):
+        with (folder / f"CHBench_{domain}.csv").open("w", encoding="utf-8-sig", newline="") as file:
+            writer = csv.writer(file)
+            writer.writerow(["query", "ErnieA", "attribute", "tuple", *tail])
+            for row in chbench_rows(domain, 20):
+                writer.writerow([*row.values(), "(1, 1)", *tail])
+
+
+def test_chbench_reads_the_authors_two_files(place):
+    write_chbench(place)
+    source = open_source("chbench", path=place)
+    rows = pl.concat([source.seeds, source.exam])
+    assert dict(rows.group_by("label").len().rows()) == {"mental": 20, "physical": 20}
+    assert rows["response"].str.contains("\n").all()
+    assert len(source.exam) > 0
+
+
+@pytest.mark.parametrize("shape", ["list", "grouped", "lines"])
+def test_chbench_reads_the_hub_form(place, shape):
+    mental, physical = ([{**row, "domain": name} for row in chbench_rows(name, 5)] for name in ("mental", "physical"))
+    texts = {
+        "list": json.dumps([*mental, *physical]),
+        "grouped": json.dumps({"mental": chbench_rows("mental", 5), "physical": chbench_rows("physical", 5)}),
+        "lines": "\n".join(json.dumps(row) for row in [*mental, *physical]),
+    }
+    write(place / "CHBench.json", texts[shape])
+    source = open_source("chbench", path=place, holdout=0)
+    assert dict(source.seeds.group_by("label").len().rows()) == {"mental": 5, "physical": 5}
+
+
+def test_chbench_without_network_or_files_names_three_ways(place, monkeypatch):
+    monkeypatch.delenv("AUGMENT_CHBENCH_DIR", raising=False)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    with pytest.raises(SourceError) as caught:
+        open_source("chbench")
+    message = str(caught.value)
+    assert "AUGMENT_CHBENCH_DIR" in message
+    assert "--path" in message
+    assert "connect once" in message
+    assert "\n" not in message
+
+
+class Hub(BaseHTTPRequestHandler):
+    """As much of the hub as a download needs."""
+
+    body = json.dumps([{"query": f"问题{i}怎么办", "ErnieA": "答", "domain": "mental"} for i in range(10)]).encode()
+    fetched = 0
+
+    def answer(self, send_body: bool) -> None:
+        found = self.path.endswith("/resolve/main/CHBench.json")
+        self.send_response(200 if found else 404)
+        self.send_header("X-Repo-Commit", "0" * 40)
+        self.send_header("ETag", '"abc123"')
+        self.send_header("Content-Length", str(len(self.body) if found else 0))
+        self.end_headers()
+        if send_body and found:
+            type(self).fetched += 1
+            self.wfile.write(self.body)
+
+    def do_HEAD(self) -> None:
+        self.answer(False)
+
+    def do_GET(self) -> None:
+        self.answer(True)
+
+    def log_message(self, *args: object) -> None:
+        return
+
+
+def test_chbench_is_downloaded_once_and_its_hash_recorded(place, monkeypatch):
+    monkeypatch.delenv("AUGMENT_CHBENCH_DIR", raising=False)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Hub)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    address = f"http://127.0.0.1:{server.server_port}"
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", address)
+    monkeypatch.setattr(
+        "huggingface_hub.constants.HUGGINGFACE_CO_URL_TEMPLATE",
+        address + "/{repo_id}/resolve/{revision}/{filename}",
+    )
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(place / "hub"))
+    try:
+        first = open_source("chbench", holdout=0)
+        second = open_source("chbench", holdout=0)
+    finally:
+        server.shutdown()
+        server.server_close()
+    assert first.seeds.equals(second.seeds)
+    assert Hub.fetched == 1
+    origin = json.loads((place / "home/sources/chbench/origin.json").read_text())
+    assert origin["files"]["CHBench.json"]["bytes"] == len(Hub.body)
+    assert len(origin["files"]["CHBench.json"]["sha256"]) == 64
+
+
+@pytest.mark.skipif(not CHBENCH, reason="AUGMENT_CHBENCH_DIR is not set")
+def test_the_real_chbench_rows_are_all_read(place):
+    source = open_source("chbench")
+    rows = pl.concat([source.seeds, source.exam])
+    assert source.rejected.is_empty()
+    assert dict(rows.group_by("label").len().rows()) == {"mental": 72, "physical": 72}
+    assert rows["response"].null_count() == 0
