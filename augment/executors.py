@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -44,7 +43,6 @@ def local(plan: Plan, shards: Iterable[Shard], store: ReplyStore, tally: Tally) 
     """
     queue: deque[_Waiting] = deque()
     owners: dict[str, tuple[Request, list[_Waiting]]] = {}
-    lock = threading.Lock()  # an engine may draw requests from a thread of its own
     drawn_all = False
 
     def unanswered() -> Iterator[Request]:
@@ -57,26 +55,19 @@ def local(plan: Plan, shards: Iterable[Shard], store: ReplyStore, tally: Tally) 
             tally.replies_reused += len(known)
             waiting = _Waiting(Answered(shard), {each.key for each in asked} - known.keys())
             fresh = []
-            with lock:
-                queue.append(waiting)
-                for each in asked:
-                    if each.key not in waiting.keys:
-                        continue
-                    if each.key in owners:
-                        owners[each.key][1].append(waiting)
-                    else:
-                        owners[each.key] = (each, [waiting])
-                        fresh.append(each)
+            queue.append(waiting)
+            for each in asked:
+                if each.key in owners:
+                    owners[each.key][1].append(waiting)
+                elif each.key in waiting.keys:
+                    owners[each.key] = (each, [waiting])
+                    fresh.append(each)
             yield from fresh
         drawn_all = True
 
     def finished() -> Iterator[Answered]:
-        while True:
-            with lock:
-                if not queue or queue[0].keys:
-                    return
-                done = queue.popleft().answered
-            yield done
+        while queue and not queue[0].keys:
+            yield queue.popleft().answered
 
     if plan.engine is None:
         for _ in unanswered():
@@ -84,16 +75,14 @@ def local(plan: Plan, shards: Iterable[Shard], store: ReplyStore, tally: Tally) 
         yield from finished()
         return
     for reply in plan.engine.generate(unanswered()):
-        request, waiters = owners[reply.key]
+        request, waiters = owners.pop(reply.key)
         if reply.error is None:
             store.put(request, reply)
         tally.sent(reply)
-        with lock:
-            del owners[reply.key]
-            for waiting in waiters:
-                waiting.keys.discard(reply.key)
-                if reply.error is not None:
-                    waiting.answered.failures[reply.key] = reply
+        for waiting in waiters:
+            waiting.keys.discard(reply.key)
+            if reply.error is not None:
+                waiting.answered.failures[reply.key] = reply
         yield from finished()
     yield from finished()
     if queue or not drawn_all:

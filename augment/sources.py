@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,8 @@ from augment.registry import closest
 
 CELL_LIMIT = 100_000
 """Characters that one cell may hold; a longer one is a rejected row."""
+CLIP = 1000
+"""Characters of a rejected row's cells that are kept to show."""
 
 COMMON_NAMES = {
     "prompt": (
@@ -138,43 +140,42 @@ def open_source(
     """
     card, tables, origin = _tables(name, path)
     mapping, notes = _mapping(tables, {**card.columns, **(columns or {})}, explicit=columns or {})
-    rows: list[dict[str, Any]] = []
-    rejected: list[dict[str, Any]] = []
-    seen: set[str] = set()
     source = Path(name).stem if origin == name and not _is_card(name) else name
+    good: dict[str, tuple[str | None, ...]] = {}
+    bad: list[tuple[str | None, ...]] = []
     for table in tables:
         for place, reason, text in table.bad:
-            rejected.append({"source": source, "prompt": text[:1000], "reason": reason, "detail": place})
+            bad.append((None, text[:CLIP], None, None, reason, place))
         for place, record in table.rows:
             row, fault = _row(record, mapping)
-            row_key = row_id(row["prompt"] or "", row["response"], row["label"])
-            if fault is None and row_key in seen:
-                fault = "duplicate row"
-            line = {"id": row_key, "source": source, **row}
+            key = row_id(row["prompt"] or "", row["response"], row["label"])
+            fault = fault or ("duplicate row" if key in good else None)
             if fault is None:
-                seen.add(row_key)
-                rows.append(line)
+                good[key] = tuple(row.values())
             else:
-                clipped = {key: value[:1000] if value else value for key, value in row.items()}
-                rejected.append({**line, **clipped, "reason": fault, "detail": place})
-    if not rows:
-        first = rejected[0]["reason"] if rejected else "no rows"
-        raise SourceError(f"no usable row in {origin}: all {len(rejected)} were rejected (first: {first})")
+                bad.append((key, *(value and value[:CLIP] for value in row.values()), fault, place))
+    if not good:
+        first = bad[0][-2] if bad else "no rows"
+        raise SourceError(f"no usable row in {origin}: all {len(bad)} were rejected (first: {first})")
     share = card.holdout if holdout is None else holdout
-    frame = _frame(rows, SCHEMA).with_columns(
+    content = ("id", *COMMON_NAMES)
+    frame = _frame([(key, *row) for key, row in good.items()], content, SCHEMA).with_columns(
+        pl.lit(source).alias("source"),
         pl.lit("seed").alias("generator"),
         pl.lit(0, dtype=pl.Int64).alias("variant"),
-        pl.col("id").map_elements(lambda each: split_of(each, share), return_dtype=pl.String).alias("split"),
+        pl.Series("split", [split_of(key, share) for key in good]),
         pl.lit([], dtype=pl.List(pl.String)).alias("parents"),
     )
-    bad = _frame(rejected, {**SCHEMA, **VERDICT}).with_columns(pl.lit("source").alias("dropped_by"))
+    rejected = _frame(bad, (*content, "reason", "detail"), {**SCHEMA, **VERDICT}).with_columns(
+        pl.lit(source).alias("source"), pl.lit("source").alias("dropped_by")
+    )
     return Source(
         name=source,
         card=card,
         seeds=frame.filter(pl.col("split") == "train"),
         exam=frame.filter(pl.col("split") == "exam"),
-        rejected=bad,
-        rows_in=len(rows) + len(rejected),
+        rejected=rejected,
+        rows_in=len(good) + len(bad),
         columns=mapping,
         origin=origin,
         notes=tuple(notes),
@@ -186,8 +187,11 @@ def split_of(id: str, holdout: float) -> str:
     return "exam" if int(fingerprint("split", id)[:8], 16) / 2**32 < holdout else "train"
 
 
-def _frame(rows: list[dict[str, Any]], schema: dict[str, Any]) -> pl.DataFrame:
-    return pl.DataFrame([{name: row.get(name) for name in schema} for row in rows], schema=schema)
+def _frame(rows: list[tuple[str | None, ...]], columns: Sequence[str], schema: dict[str, Any]) -> pl.DataFrame:
+    """`rows` of `columns` under the whole schema; the other columns are null."""
+    found = pl.DataFrame(rows, schema={name: schema[name] for name in columns}, orient="row")
+    missing = (pl.lit(None, dtype=dtype).alias(name) for name, dtype in schema.items() if name not in columns)
+    return found.with_columns(missing).select(list(schema))
 
 
 def _is_card(name: str) -> bool:

@@ -46,7 +46,7 @@ class Engine(Protocol):
         ...
 
     def generate(self, requests: Iterable[Request]) -> Iterator[Reply]:
-        """One reply a request, in the order they finish; requests are drawn only as slots come free.
+        """One reply a request, in the order they finish; requests are drawn in the caller's thread, as slots come free.
 
         A request that fails for good yields a Reply with `error` set.
 
