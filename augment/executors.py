@@ -42,7 +42,7 @@ def local(plan: Plan, shards: Iterable[Shard], store: ReplyStore, tally: Tally) 
         Interrupted: the engine was drained before everything was answered.
     """
     queue: deque[_Waiting] = deque()
-    owners: dict[str, tuple[Request, list[_Waiting]]] = {}
+    owners: dict[str, list[_Waiting]] = {}
     drawn_all = False
 
     def unanswered() -> Iterator[Request]:
@@ -58,9 +58,9 @@ def local(plan: Plan, shards: Iterable[Shard], store: ReplyStore, tally: Tally) 
             queue.append(waiting)
             for each in asked:
                 if each.key in owners:
-                    owners[each.key][1].append(waiting)
+                    owners[each.key].append(waiting)
                 elif each.key in waiting.keys:
-                    owners[each.key] = (each, [waiting])
+                    owners[each.key] = [waiting]
                     fresh.append(each)
             yield from fresh
         drawn_all = True
@@ -74,12 +74,9 @@ def local(plan: Plan, shards: Iterable[Shard], store: ReplyStore, tally: Tally) 
             raise AssertionError("a plan without an engine holds a request for one")
         yield from finished()
         return
-    for reply in plan.engine.generate(unanswered()):
-        request, waiters = owners.pop(reply.key)
-        if reply.error is None:
-            store.put(request, reply)
+    for reply in plan.engine.generate(unanswered(), store.put):
         tally.sent(reply)
-        for waiting in waiters:
+        for waiting in owners.pop(reply.key):
             waiting.keys.discard(reply.key)
             if reply.error is not None:
                 waiting.answered.failures[reply.key] = reply

@@ -54,7 +54,13 @@ class ReplyStore:
         self._db.close()
 
     def put(self, request: Request, reply: Reply) -> None:
-        """Keep a reply for good; one for the same key (a truncated one) is replaced."""
+        """Keep a reply for good; one for the same key (a truncated one) is replaced, a failure is not kept.
+
+        Raises:
+            RunError: the disk is full, or the store is gone.
+        """
+        if reply.error is not None:
+            return
         asked = {
             "engine": request.engine,
             "model": request.model,
@@ -72,8 +78,11 @@ class ReplyStore:
             orjson.dumps(asked).decode(),
             time.time(),
         )
-        with self._lock:
-            self._db.execute("insert or replace into replies values (?, ?, ?, ?, ?, ?, ?, ?)", row)
+        try:
+            with self._lock:
+                self._db.execute("insert or replace into replies values (?, ?, ?, ?, ?, ?, ?, ?)", row)
+        except sqlite3.Error as error:
+            raise RunError(f"cannot write to the reply store: {error}; make room, then run again") from None
 
     def answered(self, requests: Iterable[Request]) -> Mapping[str, Reply]:
         """The replies to those requests that need not be asked again, by key.

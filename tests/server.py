@@ -131,30 +131,21 @@ class Chat:
         schema = body.get("response_format", {}).get("json_schema", {}).get("schema")
         messages = [(message["role"], message["content"]) for message in body["messages"]]
         text: str | None = answer(messages, schema, body.get("seed", 0))
-        finish = "stop"
+        finish, choices = "stop", 1
         limit = body.get("max_tokens") or body.get("max_completion_tokens") or 0
         if limit < args.enough and _share(key, "truncate") < args.truncate_share:
             text, finish = (text or "")[: len(text or "") // 2], "length"
         if _share(key, "filter") < args.filter_share:
             text, finish = None, "content_filter"
-        data: dict[str, Any] = {
-            "id": f"chatcmpl-{key}",
-            "object": "chat.completion",
-            "model": body["model"],
-            "choices": [{"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": finish}],
-            "usage": {"prompt_tokens": sum(len(c) for _, c in messages), "completion_tokens": len(text or "")},
-        }
         if _share(key, "garble") < args.garble_share:
             how = int(_share(key, "how") * 4)
-            if how == 0:
-                return web.Response(body=b'{"choices": [{"mess', content_type="application/json")
-            if how == 3:
-                return web.Response(body=b"", content_type="application/json")
-            if how == 1:
-                data["choices"] = []
-            else:
-                data["choices"][0]["message"]["content"] = None
-        return _json(200, data)
+            if how < 2:
+                return web.Response(body=(b"", b'{"choices": [{"mess')[how], content_type="application/json")
+            text, choices = None, how - 2
+        choice = {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": finish}
+        usage = {"prompt_tokens": sum(len(said) for _, said in messages), "completion_tokens": len(text or "")}
+        data = {"id": f"chatcmpl-{key}", "object": "chat.completion", "model": body["model"], "usage": usage}
+        return _json(200, {**data, "choices": [choice] * choices})
 
     def limited(self) -> bool:
         """Whether this call is beyond the rate limit; counts it if not."""

@@ -152,7 +152,7 @@ def test_the_command_on_the_card_makes_the_same_run_again(augment, place):
 
 def test_explain_tells_the_story_of_kept_rejected_and_seed_rows(augment, place):
     words = ("text", "--source", seeds(place), "--llm", "echo", "--n", "2x", "--filters", "length", "--out", "runs/r")
-    augment(*words, "--set", "length.max_prompt=60")
+    augment(*words, "--set", "length.max_prompt=45")
     rows = pl.read_parquet(place / "runs/r/curated/train.parquet")
     kept = rows.filter(pl.col("generator") == "paraphrase").row(0, named=True)
     told = augment("explain", kept["id"]).out

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import ClassVar, Protocol
 
@@ -17,6 +17,14 @@ TABLE = Table(
         "openai": "augment.engines.openai:OpenAI",
     },
 )
+
+
+Keep = Callable[[Request, Reply], None]
+"""Makes a reply durable; called as soon as it has arrived, from whichever thread it arrives in."""
+
+
+def forget(request: Request, reply: Reply) -> None:
+    """Keep nothing: for those who only want the replies."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,10 +53,11 @@ class Engine(Protocol):
         """
         ...
 
-    def generate(self, requests: Iterable[Request]) -> Iterator[Reply]:
+    def generate(self, requests: Iterable[Request], keep: Keep = forget) -> Iterator[Reply]:
         """One reply a request, in the order they finish; requests are drawn in the caller's thread, as slots come free.
 
-        A request that fails for good yields a Reply with `error` set.
+        `keep` is called with each reply before anything else is done with it, so that what is paid for is safe
+        while the caller is busy. A request that fails for good yields a Reply with `error` set.
 
         Raises:
             EngineError: every further request would fail too (wrong key, unknown model).

@@ -1,0 +1,144 @@
+"""The chat-completions dialect of one server: what is sent, what comes back, what it does not understand.
+
+Servers differ in which fields they accept. The first refusal of a field changes the dialect for good, with
+one log line, and the request is asked again without it.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+
+from augment.records import Reply, Request
+
+log = logging.getLogger(__name__)
+
+SCHEMA_PROMPT = "\n\nAnswer with one JSON object and nothing else. It follows this JSON schema:\n"
+"""Added to the last message where the server cannot constrain its decoder."""
+
+_SCHEMA_WORDS = re.compile(r"response_format|json_schema|guided|structured|schema", re.IGNORECASE)
+_UNKNOWN_WORDS = re.compile(r"unsupported|support|unrecogni|unknown|unexpected|extra|permitted|allowed", re.I)
+_NOT_A_NAME = re.compile(r"[^A-Za-z0-9_-]")
+_SPACE = re.compile(r"\s+")
+
+
+class Unusable(Exception):
+    """A 200 whose body holds no answer."""
+
+
+class Dialect:
+    """How to speak to one server. `structured`: its decoder follows a JSON schema, as far as we know."""
+
+    def __init__(self, model: str) -> None:
+        self.structured = True
+        self.rungs: Counter[str] = Counter()  # answers to schema requests, by how the schema was asked for
+        self.version = 0
+        self._model = model
+        self._limit = "max_tokens"
+        self._dropped: set[str] = set()
+
+    def encode(self, request: Request) -> bytes:
+        """The body for `request`."""
+        messages = [{"role": role, "content": content} for role, content in request.messages]
+        body: dict[str, Any] = {
+            "model": self._model,
+            "messages": messages,
+            "temperature": request.temperature,
+            "top_p": request.top_p,
+            self._limit: request.max_tokens,
+            "seed": request.seed,
+        }
+        for name in self._dropped:
+            del body[name]
+        if request.schema is not None:
+            if self.structured:
+                name = _NOT_A_NAME.sub("_", request.generator)[:64] or "answer"
+                schema = {"name": name, "schema": request.schema, "strict": True}
+                body["response_format"] = {"type": "json_schema", "json_schema": schema}
+            else:
+                text = orjson.dumps(request.schema, default=dict).decode()
+                messages[-1] = {**messages[-1], "content": messages[-1]["content"] + SCHEMA_PROMPT + text}
+        return orjson.dumps(body, default=dict)
+
+    def adapt(self, request: Request, status: int, message: str, version: int) -> bool:
+        """Whether to ask again after a refusal: the dialect has changed since `version`, or changes now."""
+        if status not in (400, 422, 501):
+            return False
+        if version != self.version:
+            return True
+        if self.structured and request.schema is not None and _SCHEMA_WORDS.search(message):
+            self.structured = False
+            self._changed("no JSON schema in the decoder: the schema goes into the prompt", message)
+        elif self._limit == "max_tokens" and "max_completion_tokens" in message:
+            self._limit = "max_completion_tokens"
+            self._changed("max_completion_tokens instead of max_tokens", message)
+        else:
+            if not _UNKNOWN_WORDS.search(message):
+                return False
+            for name in ("seed", "top_p", "temperature"):
+                if name not in self._dropped and re.search(rf"\b{name}\b", message):
+                    self._dropped.add(name)
+                    self._changed(f"no {name}: the server decides", message)
+                    break
+            else:
+                return False
+        return True
+
+    def _changed(self, what: str, message: str) -> None:
+        self.version += 1
+        log.warning("asking with %s from here on (the server says: %s)", what, message)
+
+    def read(self, request: Request, raw: bytes, structured: bool) -> Reply:
+        """The reply in the body of a 200; `structured`: a schema, if any, went to the decoder.
+
+        Raises:
+            Unusable: it is not JSON, or holds no answer.
+        """
+        try:
+            data = orjson.loads(raw)
+        except orjson.JSONDecodeError:
+            raise Unusable("not JSON" if raw else "an empty body") from None
+        try:
+            choice = data["choices"][0]
+            text = choice["message"].get("content")
+            finish = choice.get("finish_reason") or "stop"
+            usage = data.get("usage") or {}
+            tokens = usage.get("prompt_tokens") or 0, usage.get("completion_tokens") or 0
+        except (KeyError, IndexError, TypeError, AttributeError):
+            raise Unusable(complaint(raw) if isinstance(data, dict) and "error" in data else "no choices") from None
+        if text is None:
+            if choice["message"].get("refusal"):
+                finish = "content_filter"
+            if finish not in ("content_filter", "length"):
+                raise Unusable("no content")
+            text = ""
+        if not isinstance(text, str) or not isinstance(finish, str):
+            raise Unusable("content that is not text")
+        if request.schema is not None:
+            self.rungs["schema" if structured else "prompt"] += 1
+        return Reply(request.key, text, finish, *tokens)
+
+
+def complaint(raw: bytes, secret: str = "") -> str:
+    """What an error body says, on one line of at most 200 characters, without `secret`."""
+    found: Any = None
+    try:
+        data = orjson.loads(raw)
+        if isinstance(data, Mapping):
+            found = data.get("error") or data.get("message") or data.get("detail")
+            if isinstance(found, Mapping):
+                found = found.get("message") or found.get("type")
+    except orjson.JSONDecodeError:
+        pass
+    if found is None:
+        found = raw[:2000].decode("utf-8", "replace")
+    text = found if isinstance(found, str) else orjson.dumps(found).decode()
+    if secret:
+        text = text.replace(secret, "***")
+    text = _SPACE.sub(" ", text).strip()
+    return text if len(text) <= 200 else text[:199] + "…"
