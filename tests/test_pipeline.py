@@ -27,7 +27,10 @@ QUESTIONS = (
 
 
 def seeds(place: Path, rows: int = 40, name: str = "seeds.jsonl") -> str:
-    lines = ({"question": f"第{i}号：{QUESTIONS[i % 5]}", "answer": f"这是给第{i}号的回答。", "label": "甲"} for i in range(rows))
+    lines = (
+        {"question": f"第{i}号：{QUESTIONS[i % 5]}", "answer": f"这是给第{i}号的回答。", "label": "甲"}
+        for i in range(rows)
+    )
     (place / name).write_text("\n".join(json.dumps(line, ensure_ascii=False) for line in lines))
     return name
 
