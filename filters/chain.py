@@ -33,7 +33,7 @@ class Chain:
         A row is scored until a filter drops it; scores after that are null. `dropped_by` is null for a row
         that is kept.
         """
-        alive = _with_parents(frame, context).with_row_index("_row")
+        alive = with_parents(frame, context).with_row_index("_row")
         dropped: list[pl.DataFrame] = []
         for each in self.filters:
             scored = each.score(alive, context).with_columns(each.verdict().cast(pl.String).alias("reason"))
@@ -46,7 +46,7 @@ class Chain:
         return whole.select(columns)
 
 
-def _with_parents(frame: pl.DataFrame, context: Context) -> pl.DataFrame:
+def with_parents(frame: pl.DataFrame, context: Context) -> pl.DataFrame:
     """`frame` with the working columns that filters read (see `filters.Filter`)."""
     parents = context.seeds.select(
         pl.col("id").alias("_parent"),

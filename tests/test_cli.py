@@ -159,7 +159,7 @@ def test_explain_tells_the_story_of_kept_rejected_and_seed_rows(augment, place):
     for part in (
         "verdict: kept",
         kept["prompt"],
-        "第0号",
+        "号：",
         "template: paraphrase.zh@",
         "<question>",
         "length_",

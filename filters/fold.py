@@ -1,0 +1,119 @@
+"""Comparison keys: what two texts have in common once width, script, case and punctuation are set aside.
+
+Keys are for comparing, never for publishing. NFKC and lower case are polars'; traditional to simplified
+(OpenCC, one code point at a time) and punctuation are one look-up in a numpy table.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from functools import cache
+from typing import Any
+
+import numpy as np
+import opencc
+import polars as pl
+from numpy.typing import NDArray
+
+_TOP = 0x30000  # above are rare ideographs, variation selectors and private use: left as they are
+_BLANK = 0x20
+_WHOLE = 0xFFFFFFFF
+_PLAIN = frozenset(("Lo", "Cn", "Co", "Cs"))  # letters without case, and code points without a character
+LETTERS_END = 0x2E80  # scripts below put blanks between words, those above (Chinese, Japanese) do not
+_SYMBOLS_KEPT = frozenset("+<>=±×÷≤≥≈%‰$€£¥")  # they carry meaning in a number
+
+
+def fold(texts: pl.Series) -> pl.Series:
+    """The comparison key of each text; null stays null.
+
+    Punctuation, blanks and symbols become one blank between two letters or digits of scripts that put
+    blanks between words ("3.5" does not meet "35", "follow-up" meets "follow up") and vanish elsewhere. A
+    text of nothing else keeps its own form, so that "?!" and "😀" do not meet.
+    """
+    code, starts, lengths = code_points(texts)
+    mapped = _mapped(code)
+    odd = np.flatnonzero(mapped == _WHOLE)
+    mapped[odd] = 0
+    keys = _spaced(mapped, starts, lengths)
+    rows = np.unique(np.searchsorted(starts + lengths, odd, side="right"))
+    unsaid = np.flatnonzero((keys.str.len_bytes().to_numpy() == 0) & (lengths > 0))
+    if len(odd) or len(unsaid):
+        keys = keys.scatter(rows, _keys_of_whole(_normal(texts.gather(rows))))
+        empty = unsaid[(keys.gather(unsaid) == "").to_numpy()]
+        keys = keys.scatter(empty, _normal(texts.gather(empty)))
+    return pl.select(pl.when(texts.is_not_null()).then(keys).alias(texts.name)).to_series()
+
+
+def _keys_of_whole(normal: pl.Series) -> pl.Series:
+    code, starts, lengths = code_points(normal)
+    mapped = _mapped(code)
+    return _spaced(np.where(mapped == _WHOLE, code, mapped), starts, lengths)  # a mark on its own stays
+
+
+def _normal(texts: pl.Series) -> pl.Series:
+    return texts.str.normalize("NFKC").str.to_lowercase()
+
+
+def _mapped(code: NDArray[np.uint32]) -> NDArray[np.uint32]:
+    return np.where(code < _TOP, np.take(_table(), code, mode="clip"), code)
+
+
+def _spaced(code: NDArray[np.uint32], starts: NDArray[np.int64], lengths: NDArray[np.int64]) -> pl.Series:
+    """The texts without what the table deletes, and with blanks only where they part words."""
+    kept = code > _BLANK
+    at = np.flatnonzero(kept)
+    apart = code[at] < LETTERS_END
+    after_gap = np.flatnonzero((np.diff(at) > 1) & apart[1:] & apart[:-1])
+    before, after = at[after_gap], at[after_gap + 1]
+    in_row = np.searchsorted(starts, before, side="right") == np.searchsorted(starts, after, side="right")
+    blanks = np.concatenate([[0], np.cumsum(code == _BLANK)])
+    gap = (after - 1)[in_row & (blanks[after] > blanks[before])]  # not where something was merely deleted
+    code[gap] = _BLANK
+    kept[gap] = True
+    ends = np.concatenate([[0], np.cumsum(kept)])[starts + lengths].tolist()
+    joined = code[kept].astype("<u4").tobytes().decode("utf-32-le")
+    return pl.Series([joined[a:b] for a, b in zip([0, *ends], ends, strict=False)], dtype=pl.String)
+
+
+def code_points(texts: pl.Series) -> tuple[NDArray[np.uint32], NDArray[np.int64], NDArray[np.int64]]:
+    """All texts as one array of code points, with the start and the length of each; null counts as ""."""
+    filled = texts.fill_null("")
+    joined = "".join(filled.to_list()).encode("utf-32-le")
+    lengths = filled.str.len_chars().to_numpy().astype(np.int64)
+    return np.frombuffer(joined, dtype="<u4"), np.cumsum(lengths) - lengths, lengths
+
+
+@cache
+def _table() -> NDArray[np.uint32]:
+    """Code point to code point: 0 deletes, 0x20 stands for punctuation, blanks and most symbols.
+
+    `_WHOLE` marks what cannot be judged alone: marks that combine, and characters that become several.
+    """
+    table = np.arange(_TOP, dtype=np.uint32)
+    for code in range(_TOP):
+        if 0x3400 <= code < 0x4DC0 or 0x4E00 <= code < 0xA000 or 0xAC00 <= code < 0xD7A4 or 0x20000 <= code < 0x2F800:
+            continue  # Han and Hangul: letters in normal form
+        char = chr(code)
+        plain = unicodedata.category(char) in _PLAIN and not 0x1100 <= code < 0x1200
+        if not (plain and unicodedata.is_normalized("NFKC", char)):
+            table[code] = _folded(char)
+    converter: Any = opencc.OpenCC("t2s")
+    for begin, end in ((0x3400, 0xA000), (0x20000, 0x2F800)):
+        simple = converter.convert("\n".join(map(chr, range(begin, end)))).split("\n")
+        table[begin:end] = [ord(char) if len(char) == 1 else code for code, char in enumerate(simple, begin)]
+    settled = np.where(table < _TOP, table[np.minimum(table, _TOP - 1)], table)
+    settled[_BLANK] = _BLANK
+    return settled
+
+
+def _folded(char: str) -> int:
+    form = unicodedata.normalize("NFKC", char).lower()
+    kinds = {unicodedata.category(each) for each in form}
+    if 0xFE00 <= ord(char) < 0xFE10 or kinds == {"Cf"}:
+        return 0
+    if all(kind[0] in "PZ" or (kind[0] == "S" and kind != "Sc") for kind in kinds) and not set(form) & _SYMBOLS_KEPT:
+        return _BLANK
+    if "Cc" in kinds:
+        return _BLANK if char.isspace() else 0
+    combines = any(kind[0] == "M" for kind in kinds) or 0x1100 <= ord(form[0]) < 0x1200 or char == "Σ"
+    return _WHOLE if combines or len(form) > 1 else ord(form)

@@ -1,0 +1,124 @@
+"""A rewrite should be neither the parent again nor about something else.
+
+Similarity is Dice over counts of character bigrams of the folded texts: wording, not meaning. Fluent
+paraphrases of a short Chinese question often share no bigram with it, but at least a sixth of its
+characters; unrelated questions share a tenth, so that the floor finds only the worst of them. English
+letters say nothing about relatedness and never fall below the floor.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from filters import Context
+from filters.fold import code_points, fold
+
+_ROWS = 1 << 12  # compared at a time
+_REPEAT_BITS = 10
+
+
+@dataclass(frozen=True)
+class ParentBand:
+    """Drops rewrites that are almost the parent's text, or share next to nothing with it.
+
+    The floors are shares of the shorter text: of its characters for a prompt, of its bigrams for a response,
+    which may draw on the parent's response and question (unrelated answers share .05 of their bigrams).
+    """
+
+    highest: float = 0.97
+    lowest: float = 0.08
+    lowest_response: float = 0.04
+    name: ClassVar[str] = "parent_band"
+    scores: ClassVar[dict[str, Any]] = {
+        "parent_band_similarity": pl.Float64,
+        "parent_band_prompt": pl.Float64,
+        "parent_band_response": pl.Float64,
+    }
+
+    def score(self, frame: pl.DataFrame, context: Context) -> pl.DataFrame:
+        answered = pl.col("changed_fields").str.contains("response") & pl.col("parent_response").is_not_null()
+        rewritten = pl.col("parent_changed").is_not_null() & (pl.col("changed_fields") != "")
+        known = pl.concat_str("parent_response", "parent_prompt", separator="\n")
+        compared = frame.select(
+            pl.when(rewritten).then("changed").alias("text"),
+            pl.when(rewritten).then("parent_changed").alias("parent"),
+            pl.when(rewritten & pl.col("changed_fields").str.contains("prompt")).then("prompt").alias("prompt"),
+            pl.col("parent_prompt"),
+            pl.when(answered).then("response").alias("response"),
+            pl.when(answered).then(known).alias("known"),
+        )
+        folded = compared.select(fold(column) for column in compared)
+        pairs = (
+            ("text", "parent", similarity(folded["text"], folded["parent"])),
+            ("prompt", "parent_prompt", similarity(folded["prompt"], folded["parent_prompt"], 1, of_shorter=True)),
+            ("response", "known", similarity(folded["response"], folded["known"], of_shorter=True)),
+        )
+        return frame.with_columns(
+            folded.select(
+                pl.when(pl.col(left).is_not_null() & pl.col(right).is_not_null())
+                .then(pl.Series(found, dtype=pl.Float64))
+                .alias(name)
+                for name, (left, right, found) in zip(self.scores, pairs, strict=True)
+            ).get_columns()
+        )
+
+    def verdict(self) -> pl.Expr:
+        unrelated = (pl.col("parent_band_prompt") < self.lowest) | (
+            pl.col("parent_band_response") < self.lowest_response
+        )
+        return (
+            pl.when(pl.col("parent_band_similarity") > self.highest)
+            .then(pl.lit("nearly the text of its parent"))
+            .when(unrelated)
+            .then(pl.lit("unrelated to its parent"))
+        )
+
+
+def similarity(left: pl.Series, right: pl.Series, n: int = 2, of_shorter: bool = False) -> NDArray[np.float64]:
+    """Shared n-grams (n is 1 or 2), row by row, over the mean number of both sides, or over the smaller."""
+    found = np.zeros(len(left))
+    for first in range(0, len(left), _ROWS):
+        rows = slice(first, first + _ROWS)
+        ours, theirs = _ngrams(left[rows], n), _ngrams(right[rows], n)
+        both = np.concatenate([ours, theirs])
+        both.sort(kind="stable")  # two sorted runs: one merge
+        shared, mine, other = (_per_row(keys, len(left[rows])) for keys in (_repeated(both), ours, theirs))
+        total = 2 * np.minimum(mine, other) if of_shorter else mine + other
+        found[rows] = 2 * shared / np.maximum(total, 1)
+    return found
+
+
+def _ngrams(texts: pl.Series, n: int) -> NDArray[np.uint64]:
+    """Sorted distinct keys, one an n-gram: row (12 bits), two code points (21 each), which repeat (10).
+
+    Each text ends with a 0, so that a single character has a bigram too. Repeats from the 1,024th on do
+    not count.
+    """
+    code, _, lengths = code_points(texts.fill_null("") + "\0")
+    row = np.repeat(np.arange(len(lengths), dtype=np.uint64), lengths)
+    wide = code.astype(np.uint64)
+    keys = row[:-1] << np.uint64(42) | wide[:-1] << np.uint64(21)
+    if n == 2:
+        keys |= wide[1:]
+    keys = np.sort(keys[row[:-1] == row[1:]])
+    index = np.arange(len(keys))
+    again = np.zeros(len(keys), dtype=np.bool_)
+    again[1:] = keys[1:] == keys[:-1]
+    repeat = index - np.maximum.accumulate(np.where(again, 0, index))
+    numbered = keys << np.uint64(_REPEAT_BITS) | repeat.astype(np.uint64)
+    kept: NDArray[np.uint64] = numbered[repeat < 1 << _REPEAT_BITS]
+    return kept
+
+
+def _repeated(ordered: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    second: NDArray[np.uint64] = ordered[1:][ordered[1:] == ordered[:-1]]
+    return second
+
+
+def _per_row(keys: NDArray[np.uint64], rows: int) -> NDArray[np.int64]:
+    return np.bincount((keys >> np.uint64(42 + _REPEAT_BITS)).astype(np.int64), minlength=rows)

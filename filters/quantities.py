@@ -1,0 +1,237 @@
+"""Quantities and negations in Chinese and English health questions, in one normal form.
+
+"半小时", "30 min" and "三十分钟" are the same quantity, as are 38.5℃, 38.5度 and 38.5°C. A quantity is firm
+when it states a fact; "一下", "一点", "十分" and the like are numerals of speech and are not.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from dataclasses import dataclass
+from fractions import Fraction
+
+_DIGITS = {"零": 0, "〇": 0, "一": 1, "二": 2, "两": 2, "三": 3, "四": 4, "五": 5, "六": 6, "七": 7, "八": 8, "九": 9}
+_TENS = {"十": 10, "百": 100, "千": 1000, "万": 10_000, "亿": 100_000_000}
+_ENGLISH = {
+    "zero": 0,
+    "one": 1,
+    "two": 2,
+    "three": 3,
+    "four": 4,
+    "five": 5,
+    "six": 6,
+    "seven": 7,
+    "eight": 8,
+    "nine": 9,
+    "ten": 10,
+    "eleven": 11,
+    "twelve": 12,
+    "thirteen": 13,
+    "fourteen": 14,
+    "fifteen": 15,
+    "sixteen": 16,
+    "seventeen": 17,
+    "eighteen": 18,
+    "nineteen": 19,
+    "twenty": 20,
+    "thirty": 30,
+    "forty": 40,
+    "fifty": 50,
+    "sixty": 60,
+    "seventy": 70,
+    "eighty": 80,
+    "ninety": 90,
+}
+_WRITTEN: tuple[tuple[str, Fraction, str], ...] = (  # normal form, how many of those, as written
+    ("分钟", Fraction(1), "分钟|分鐘|minutes|minute|mins|min"),
+    ("分钟", Fraction(60), "个半小时|个小时|小时|个钟头|钟头|个钟|hours|hour|hrs|hr|h"),
+    ("秒", Fraction(1), "秒钟|秒|seconds|second|secs|sec|s"),
+    ("天", Fraction(1), "天|日|days|day"),
+    ("天", Fraction(7), "个星期|星期|个礼拜|礼拜|周|weeks|week|wks|wk"),
+    ("月", Fraction(1), "个半月|个多月|个月|月|months|month"),
+    ("月", Fraction(12), "年|years|year|yrs|yr"),
+    ("岁", Fraction(1), "周岁|岁|year-olds|year-old|year old|years old|years-old|years of age|y/o"),
+    ("晚", Fraction(1), "晚|夜|nights|night"),
+    ("点", Fraction(1), "点钟|点|o'clock"),
+    ("次", Fraction(1), "次|回|遍|趟|times|time"),
+    ("mg", Fraction(1), "毫克|milligrams|milligram|mg"),
+    ("mg", Fraction(1000), "克|grams|gram|g"),
+    ("ug", Fraction(1), "微克|micrograms|microgram|mcg|ug|μg"),
+    ("kg", Fraction(1), "公斤|千克|kilograms|kilogram|kilos|kilo|kgs|kg"),
+    ("kg", Fraction(1, 2), "斤"),
+    ("lb", Fraction(1), "磅|pounds|pound|lbs|lb"),
+    ("ml", Fraction(1), "毫升|milliliters|millilitres|milliliter|millilitre|ml|cc"),
+    ("ml", Fraction(1000), "升|liters|litres|liter|litre|l"),
+    ("片", Fraction(1), "片|tablets|tablet|pills|pill"),
+    ("度", Fraction(1), "摄氏度|°c|度|°"),
+    ("°f", Fraction(1), "华氏度|°f"),
+    ("mmhg", Fraction(1), "毫米汞柱|mmhg|mm hg"),
+    ("mmol/l", Fraction(1), "毫摩尔每升|mmol/l|mmol"),
+    ("mg/dl", Fraction(1), "mg/dl"),
+    ("mm", Fraction(1), "毫米|mm"),
+    ("mm", Fraction(10), "厘米|公分|cm"),
+    ("米", Fraction(1), "米|meters|metres|m"),
+    ("米", Fraction(1000), "公里|千米|km"),
+    ("%", Fraction(1), "%|percent"),
+    ("元", Fraction(1), "元|块钱|块"),
+    *((each, Fraction(1), each) for each in "粒颗丸袋支滴勺杯瓶包针碗根倍步胎期级顿"),
+)
+_UNITS = {unit: (name, times) for name, times, written in _WRITTEN for unit in written.split("|")}
+_UNSTATED = {"度", "岁", "mmol/l", "mmhg"}
+"""Units that speech leaves out: 血糖6.8, 烧到38.5."""
+_EVEN_ONE = {"个星期", "星期", "个礼拜", "礼拜", "周", "个月", "个半月", "个多月", "小时", "个小时", "年"}
+"""Units after which even 一 states a fact; 一次, 一点, 一片 and 一天 are mostly ways of speaking."""
+_CHINESE = "零〇一二两三四五六七八九十百千万亿"
+_NUMBER = (
+    r"[0-9]{1,3}(?:,[0-9]{3}){1,4}(?:\.[0-9]{1,9})?|[0-9]{1,15}(?:\.[0-9]{1,9})?[万亿]?"
+    rf"|[{_CHINESE}]{{1,20}}(?:点[零一二三四五六七八九]{{1,9}}(?!十|点))?|半"
+)
+_BY_LENGTH = sorted(_UNITS, key=len, reverse=True)
+_UNIT = "|".join(
+    re.escape(unit) + (r"(?![a-z])" if unit[-1].isascii() and unit[-1].isalpha() else "") for unit in _BY_LENGTH
+)
+_WORD = "|".join(sorted(_ENGLISH, key=len, reverse=True))
+_QUANTITY = re.compile(
+    rf"(?P<name>[a-z]{1, 20}-?[0-9]{1, 15}(?![0-9.]))|(?P<percent>百分之)?"
+    rf"(?:(?P<low>{_NUMBER})(?:个|{_UNIT})?\s?[-~—–到至]\s?)?(?:(?P<number>{_NUMBER})|\b(?P<word>{_WORD})\b)"
+    rf"[多来余几]?(?:个(?!半|多?月))?[\s-]?(?P<unit>{_UNIT})?(?P<half>半(?!夜|天|身))?"
+)
+_REWORDED = (
+    (re.compile(r"half an hour|half hour"), "30分钟"),
+    (re.compile(r"\btwice\b"), "2 times"),
+    (re.compile(r"\bonce(?= (?:a|per|every|each|daily|weekly)\b)"), "1 times"),
+    (re.compile(r"半个(?=小时|钟|月)"), "半"),
+    (re.compile(r"俩"), "两个"),
+    (re.compile(r"十分(?!钟|之)|万一|千万(?=别|不|要|记|小)|七上八下|三长两短|一年四季"), " "),
+    (re.compile(r"百度|[这那过前近]两(?=天|日|年|晚)"), " "),
+    (re.compile(r"[初高大小]一|第一|三七|一(?=点儿?[^零一二三四五六七八九\d钟半])"), " "),
+)
+_PER = re.compile(
+    rf"(?:每|一|1)个?(天|日|晚|周|星期|礼拜|月|年|小时)(?=[^\d，,。；;？?！!\n]{{0,5}}?(?:\d|[{_CHINESE}半])+多?个?(?:{_UNIT}))"
+    r"|(?<=times) (?:a|per|each|every) (day|night|week|month|year|hour)|(?<=times) (daily|weekly|monthly)"
+)
+"""How often: 每天两次, 一周三次, twice a day."""
+_EVERY = {"日": "天", "daily": "天", "星期": "周", "礼拜": "周", "weekly": "周", "monthly": "月"}
+_EVERY |= {"day": "天", "night": "晚", "week": "周", "month": "月", "year": "年", "hour": "小时"}
+
+
+@dataclass(frozen=True, slots=True)
+class Quantity:
+    """A number in its unit's normal form ("" when it has none); a name such as "b12" has no number."""
+
+    value: Fraction | str
+    unit: str
+    firm: bool
+
+    def __str__(self) -> str:
+        value = self.value if isinstance(self.value, str) else f"{float(self.value):g}"
+        return f"{value}{self.unit}"
+
+    def told_by(self, other: Quantity) -> bool:
+        """Whether `other`, in a rewrite, says the same; a unit that speech leaves out may be missing."""
+        if self.value != other.value:
+            return False
+        return other.unit == self.unit or not self.unit or (not other.unit and self.unit in _UNSTATED)
+
+
+def quantities(text: str) -> list[Quantity]:
+    """All quantities of a text, in order."""
+    plain = unicodedata.normalize("NFKC", text).lower()
+    for pattern, replacement in _REWORDED:
+        plain = pattern.sub(replacement, plain)
+    found: list[Quantity] = []
+    for match in _PER.finditer(plain):
+        period = next(filter(None, match.groups()))
+        found.append(Quantity("每", _EVERY.get(period, period), True))
+    for match in _QUANTITY.finditer(_PER.sub(" ", plain)):
+        found.extend(_read(match))
+    return found
+
+
+def _read(match: re.Match[str]) -> list[Quantity]:
+    if match["name"]:
+        return [Quantity(match["name"].replace("-", ""), "", True)]
+    written = match["number"] or match["word"]
+    values = [value for text in (match["low"], written) if text for value in _values(text)]
+    unit, times = _UNITS.get(match["unit"] or "", ("", Fraction(1)))
+    if match["percent"]:
+        unit = "%"
+    if match["half"] and values and unit:
+        values[-1] += Fraction(1, 2)
+    if match["unit"] and match["unit"].startswith("个半"):
+        values = [value + Fraction(1, 2) for value in values]
+    firm = written[0].isdigit() and written[0].isascii()
+    if not firm and match["word"]:
+        firm = bool(unit) and values != [1]
+    elif not firm and written == "半":
+        firm = unit in ("分钟", "月", "片")
+    elif not firm and unit:
+        firm = values != [1] or match["unit"] in _EVEN_ONE
+    elif not firm:
+        firm = len(written) > 1 and written[0] in _DIGITS and any(each in _TENS or each == "点" for each in written)
+    if match["unit"] == "年" and values and values[-1] > 1000:
+        unit, times = "", Fraction(1)  # a year of the calendar
+    return [Quantity(value * times, unit, firm) for value in values]
+
+
+def _values(written: str) -> list[Fraction]:
+    """The number written, or both of "两三" (two or three)."""
+    if written in _ENGLISH:
+        return [Fraction(_ENGLISH[written])]
+    if written == "半":
+        return [Fraction(1, 2)]
+    if written[0].isascii() or not set(written) <= {*_DIGITS, *_TENS, "点"}:
+        many = _TENS.get(written[-1], 1)
+        return [Fraction(written.replace(",", "").rstrip("万亿")) * many]
+    whole, _, decimals = written.partition("点")
+    if len(whole) == 2 and set(whole) <= set(_DIGITS) and "零" not in whole and "〇" not in whole and not decimals:
+        return [Fraction(_DIGITS[each]) for each in whole]
+    value = Fraction(_whole(whole))
+    return [value + Fraction(int("".join(str(_DIGITS[each]) for each in decimals) or "0"), 10 ** len(decimals))]
+
+
+def _whole(written: str) -> int:
+    if set(written) <= set(_DIGITS):
+        return int("".join(str(_DIGITS[each]) for each in written))
+    total = section = digit = 0
+    last = 1
+    for each in written:
+        if each in _DIGITS:
+            digit, last = _DIGITS[each], 1 if each in "零〇" else last
+        elif _TENS[each] >= 10_000:
+            total, section, digit, last = (total + section + digit) * _TENS[each], 0, 0, _TENS[each]
+        else:
+            section, digit, last = section + (digit or 1) * _TENS[each], 0, _TENS[each]
+    if digit and last >= 100 and len(written) > 1:
+        digit *= last // 10  # 一百五 is 150
+    return total + section + digit
+
+
+_NEUTRAL = re.compile(
+    r"(\w)[不没](?=\1)"  # A-not-A: 能不能, 有没有
+    r"|不见|[不没](?:错|好意思|仅|但|光|只|过|同|舒服|适|安|满|良|足|断|停|时|久|一定|管|论|然|禁|由|如|孕|育|妨|知|懂|明|清楚|了解"
+    r"|确定|放心|对劲|对称|正常|规律|规则|稳|太好|太|好|利|便|平衡|锈|耐|治|消化|振|宁|眠|愿|想|爱|敢|行|得不|事|关系|什么"
+    r"|完没了|多久|怎么|准|了|着|下|住|起|到|动|开|出|来|上|完|掉|透|自觉|自主|经意|在乎)"
+    r"|没(?:用|劲|力气|力|精神|胃口)|不力|差不多|对不起|要不|动不动|不得不|不知不觉|莫名|莫非|莫西|莫匹"
+    r"|无(?:力|聊|奈|论|所谓|意|痛|糖|害|助|望|菌|氧|症状)"
+    r"|特别|别(?:人|的|墅|扭)|(?:区|性|分|级|告|个|辨|识|鉴|派|类|离)别|未(?:来|必|免|成年|婚)"
+    r"|(?:没有?|不)(?=[?!。？！\s]*$)|了没有?(?=[,，?？])"
+    r"|\b(?:not only|no matter|why not|or not|not sure|don't know|no idea|no longer than|can't help|whether or not)\b"
+)
+_NEGATION = re.compile(r"不|没有?|未|无|别|勿|莫|\b(?:no|not|never|without|none|nor|neither|cannot)\b|n't\b")
+
+
+_FORBIDDING = re.compile(
+    r"不(?:能|可|要|会|该|应|需|必|用|准|许|宜|得|建议|是)|无法|没法|没办法|别|勿|莫|并非"
+    r"|\b(?:not|never|cannot)\b|n't\b"
+)
+
+
+def negations(text: str) -> tuple[int, int]:
+    """How many negations state something, and how many of those say what cannot, must or need not be.
+
+    "能不能", "不过", "睡不着" and the like do not count. A paraphrase may say 没吃饭 for 空腹, but not 不能 for 能.
+    """
+    plain = _NEUTRAL.sub(" ", unicodedata.normalize("NFKC", text).lower().replace("’", "'"))
+    return len(_NEGATION.findall(plain)), len(_FORBIDDING.findall(plain))

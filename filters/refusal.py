@@ -1,0 +1,126 @@
+"""Answers that are no answer: refused, empty, cut off, an echo, or with the scaffolding of the request in it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import polars as pl
+
+from filters import Context
+from filters.fold import fold
+
+
+def _any(*patterns: str) -> str:
+    return "(?i)" + "|".join(patterns)
+
+
+_TEMPLATE = _any(
+    r"<\|[a-z_]{2,20}\|>|</?(?:s|think|tool_call)>|\[/?INST\]|<start_of_turn>|<<SYS>>",
+    r"(?:^|\n)\s*#{0,4}\s*(?:assistant|system|user|human|助手|系统|用户)\s*[:：]\s",
+    r"(?:^|\n)\s*(?:```json|\{\s*\"(?:prompt|question|response|answer|问题|回答)\"\s*:)",
+)
+_REWRITE = "(?:改写|重写|转写|仿写|润色|扩写|翻译|改编)"
+_TALK = _any(
+    rf"^\W*{_REWRITE}(?:后|结果|版本|如下)[^\n]{{0,12}}[:：]",
+    rf"^\W*(?:(?:好的|当然|没问题|可以)\W*)?(?:以下|下面|这)[是为]?[^\n]{{0,16}}{_REWRITE}[^\n]{{0,12}}[:：]",
+    r"^\W*(?:新的?)?(?:问题|提问|prompt|question)\s*[:：]",
+    r"^\W*(?:sure|certainly|of course|okay|ok)?\W*(?:here(?:'s| is| are)|below is)[^\n]{0,40}"
+    r"\b(?:paraphras|rewrit|rephras|reword|version|variant)",
+    r"^\W*(?:paraphrased?|rewritten|rephrased|reworded)(?: (?:question|text|version|prompt|answer))?\s*:",
+)
+_MODEL = "(?:ai|人工智能|语言模型|大模型|聊天机器人|智能助手|虚拟助手)"
+_CANNOT = "(?:无法|不能|没办法|没法|不可以|不会|不便|不具备|没有能力)"
+_SERVE = (
+    "(?:回答|提供|协助|帮助|帮您|帮你|满足|完成|处理|继续|讨论|给出|改写|生成|为您|为你|对此|就此"
+    "|(?:这个|该)(?:问题|请求|话题)|此类|这类)"
+)
+_SORRY = r"(?:很|非常|十分|实在)?(?:抱歉|对不起|不好意思|遗憾)"
+_REFUSED = _any(
+    rf"^\W*(?:{_SORRY}[^。！!\n]{{0,16}}?)?(?:作为|身为)[^，,。]{{0,24}}{_MODEL}[^。\n]{{0,20}}?{_CANNOT}",
+    rf"^\W*(?:{_SORRY}[^。！!\n]{{0,16}}?)?我(?:是|只是)[^，,。]{{0,12}}{_MODEL}[^。\n]{{0,20}}?{_CANNOT}",
+    rf"^\W*{_SORRY}\W*(?:我|本助手|目前|暂时|这个|您|你|该|此)[^。\n]{{0,12}}?{_CANNOT}[^。\n]{{0,6}}?{_SERVE}",
+    rf"^\W*我(?:目前|暂时|现在|恐怕|可能)?{_CANNOT}(?:直接|继续|为您|为你|对此|就此)?"
+    r"(?:回答|提供|协助|满足|完成|讨论|给出|改写|生成)(?:这|该|此|您|你|相关|任何|医疗|具体)",
+    r"^\W*(?:(?:i'?m|i am|we'?re|we are)\s)?(?:very |so |really |truly )?"
+    r"(?:sorry|afraid|i apologi[sz]e|unfortunately)[^.\n]{0,24}?\b(?:i|we)\s*"
+    r"(?:can't|cannot|can not|won't|am not able|am unable|'m not able|'m unable|are unable)",
+    r"^\W*as an? (?:ai|artificial intelligence|large)(?:,| (?:language )?(?:model|assistant|chatbot))",
+    r"^\W*i\s*(?:can't|cannot|can not|am unable to|'m unable to|won't)\s+"
+    r"(?:help|assist|provide|answer|comply|fulfil|continue|rewrite|do that|give)",
+)
+_OPEN_END = _any(
+    r"[,，、;；:：(（\[【“‘《<「『\-–—+=/&]\s*$",
+    r"(?:和|或|与|及|以及|的|并且|因为|所以|如果|但是|而且|例如|比如|包括|以便|从而)\s*$",
+    r"\b(?:and|or|the|a|an|of|to|with|for|because|if|but|such as|including)\s*$",
+)
+_CLOSED_END = r"[。．.！!？?…~～）)\]】”’\"'」』》>*|`\p{So}\p{Sk}]\s*$|https?://\S+\s*$"
+_LIST_END = r"(?:^|\n)\s*(?:[-*•·●]|[0-9]{1,2}[.、)）])[^\n]*$"
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """Drops refusals, empty and cut-off texts, echoes of the question, and talk about the rewriting itself.
+
+    `cut_off` also asks that a new response of more than `cut_off_from` characters ends like a sentence or a
+    list. Only the start of a text is looked at for refusals and talk, so that questions about refusing or
+    about AI stay.
+    """
+
+    cut_off: bool = True
+    cut_off_from: int = 40
+    name: ClassVar[str] = "refusal"
+    scores: ClassVar[dict[str, Any]] = {
+        "refusal_prompt": pl.String,
+        "refusal_response": pl.String,
+        "refusal_unfinished": pl.Int64,
+    }
+    """What was found in the changed prompt and response; characters of a response without an end."""
+
+    def score(self, frame: pl.DataFrame, context: Context) -> pl.DataFrame:
+        question, answer = pl.col("prompt"), pl.col("response")
+        folded = pl.struct(fold(frame["prompt"]).alias("question"), fold(frame["response"]).alias("answer"))
+        asked, said = folded.struct.field("question"), folded.struct.field("answer")
+        echo = said.str.contains(asked, literal=True) & (said.str.len_chars() <= asked.str.len_chars() + 8)
+        new_question = pl.col("changed_fields").str.contains("prompt")
+        new_answer = pl.col("changed_fields").str.contains("response")
+        ended = answer.str.contains(_CLOSED_END) | answer.str.contains(_LIST_END)
+        unfinished = answer.str.contains(_OPEN_END) | ~ended
+        return frame.with_columns(
+            pl.when(new_question).then(_found(question, ~question.str.contains("[?？]"))).alias("refusal_prompt"),
+            pl.when(new_answer)
+            .then(pl.coalesce(_found(answer, pl.lit(True)), pl.when(echo).then(pl.lit("echo"))))
+            .alias("refusal_response"),
+            pl.when(new_answer & unfinished).then(answer.str.len_chars()).cast(pl.Int64).alias("refusal_unfinished"),
+        )
+
+    def verdict(self) -> pl.Expr:
+        found = pl.coalesce("refusal_prompt", "refusal_response")
+        why = found.replace_strict(_REASONS, default=None, return_dtype=pl.String)
+        if not self.cut_off:
+            return why
+        unfinished = pl.col("refusal_unfinished") >= self.cut_off_from
+        return pl.coalesce(why, pl.when(unfinished).then(pl.lit("cut off")))
+
+
+_REASONS = {
+    "empty": "empty",
+    "template": "has tokens of a chat template",
+    "talk": "talks about the rewriting",
+    "refused": "refused",
+    "echo": "repeats the question",
+}
+
+
+def _found(text: pl.Expr, may_refuse: pl.Expr) -> pl.Expr:
+    start = text.str.slice(0, 200).str.replace_all("’", "'", literal=True)
+    return (
+        pl.when(~text.str.contains(r"[\p{L}\p{N}]"))
+        .then(pl.lit("empty"))
+        .when(text.str.contains(_TEMPLATE))
+        .then(pl.lit("template"))
+        .when(start.str.contains(_TALK))
+        .then(pl.lit("talk"))
+        .when(may_refuse & start.str.contains(_REFUSED))
+        .then(pl.lit("refused"))
+    )

@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+import polars as pl
+import pytest
+
+from augment.errors import RecipeError
+from augment.records import SCHEMA, VERDICT
+from filters import DEFAULT
+from filters.chain import chain_of
+from tests.filter_rows import context_of, rows, sample
+
+SEEDS = [
+    ("感冒后干咳两周还没好，正常吗", "多半是气道还敏感，慢慢会好；咳血、胸痛要尽快就医。"),
+    ("失眠怎么办", "规律作息。"),
+]
+WORKING = ("parent_prompt", "parent_response", "changed_fields", "changed", "parent_changed")
+
+
+def variants(context, *texts):
+    return rows(context, *texts).drop(WORKING)
+
+
+def test_every_row_comes_back_in_order_with_all_scores_and_a_verdict():
+    context = context_of(SEEDS)
+    chain = chain_of(["default"])
+    texts = [("s0", "疼", SEEDS[0][1]), ("s0", "着凉以后一直干咳，14天了还不见好，要紧吗", SEEDS[0][1])]
+    out = chain.sift(variants(context, *texts), context)
+    assert out["id"].to_list() == ["v0", "v1"] and out["dropped_by"].to_list() == ["length", None]
+    assert out.columns == [*SCHEMA, *chain.scores, *VERDICT]
+    assert {name: out.schema[name] for name in chain.scores} == chain.scores
+
+
+def test_a_row_is_not_scored_after_it_was_dropped():
+    context = context_of(SEEDS)
+    out = chain_of(["default"]).sift(variants(context, ("s0", "疼", SEEDS[0][1])), context)
+    assert out["length_prompt"][0] == 1 and out["near_dup_jaccard"][0] is None
+
+
+def test_a_dropped_row_does_not_stand_in_the_way_of_a_later_one():
+    context = context_of(SEEDS, adds_facts=frozenset())
+    twin = "感冒以后一直干咳，拖了半个月，夜里睡不着，要紧吗"
+    good = "感冒以后一直干咳，拖了两周，夜里睡不着，要紧吗"
+    out = chain_of(["default"]).sift(variants(context, ("s0", twin, SEEDS[0][1]), ("s0", good, SEEDS[0][1])), context)
+    assert out["dropped_by"].to_list() == ["facts", None]
+
+
+def test_verdicts_do_not_depend_on_batch_sizes():
+    texts = [(f"s{at}", f"您好，想咨询：{question}", answer) for at, (question, answer) in enumerate(sample())]
+    whole, parts = context_of(sample()), context_of(sample())
+    chain = chain_of(["default"])
+    frame = variants(whole, *texts, *texts)
+    cut = [chain.sift(frame[at : at + 11], parts) for at in range(0, frame.height, 11)]
+    assert pl.concat(cut).equals(chain.sift(frame, whole))
+
+
+def test_every_filter_takes_an_empty_frame():
+    context = context_of(SEEDS, exam=[("头疼怎么缓解比较好呢", "休息。")])
+    out = chain_of(["default"]).sift(variants(context), context)
+    assert out.height == 0 and {name: out.schema[name] for name in VERDICT} == VERDICT
+
+
+@pytest.mark.parametrize("name", DEFAULT)
+@pytest.mark.parametrize("text", ["\u0301\u0302", "𠮷" * 50, "\0\u200b", "x" * 100_000, "好" * 100_000, "１２℃…" * 9])
+def test_every_filter_takes_any_text(name, text):
+    context = context_of([*SEEDS, (text, text)], exam=[(text, text), ("头疼怎么缓解比较好呢", None)])
+    frame = variants(context, ("s0", text, None), ("s2", text, text), (None, "头疼", text), ("s1", "睡不着", None))
+    assert chain_of([name]).sift(frame, context).height == 4
+
+
+def test_a_threshold_can_be_set_and_an_unknown_one_is_named():
+    assert chain_of(["near_dup"], {"near_dup": {"threshold": 0.8}}).filters[0].threshold == 0.8
+    with pytest.raises(RecipeError, match="filter 'near_dup' has no setting 'treshold'"):
+        chain_of(["near_dup"], {"near_dup": {"treshold": 0.8}})

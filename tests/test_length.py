@@ -1,0 +1,48 @@
+from __future__ import annotations
+
+import pytest
+
+from filters.length import Length
+from tests.filter_rows import chbench, context_of, reasons, rows, sample, scored
+
+ANSWER = "多喝温水，注意休息，三天不好就去医院看看。"
+
+
+@pytest.mark.parametrize(
+    ("prompt", "response", "reason"),
+    [
+        ("疼", ANSWER, "prompt too short"),
+        ("疼" * 2001, ANSWER, "prompt too long"),
+        ("感冒怎么办", "好。", "response too short"),
+        ("感冒怎么办", "好" * 8001, "response too long"),
+        ("感冒怎么办", None, None),
+    ],
+)
+def test_lengths_are_bounded_both_ways(prompt, response, reason):
+    context = context_of()
+    assert reasons(Length(), rows(context, (None, prompt, response)), context) == [reason]
+
+
+def test_a_response_cut_to_a_quarter_is_dropped_and_one_cut_to_half_is_not():
+    context = context_of([("感冒怎么办", ANSWER * 20)])
+    frame = rows(context, ("s0", "感冒怎么办", ANSWER * 5), ("s0", "感冒怎么办", ANSWER * 10))
+    assert reasons(Length(), frame, context) == ["much shorter than its parent", None]
+
+
+def test_a_short_question_may_grow_into_a_persona_but_not_into_an_essay():
+    context = context_of([("高血压能喝酒吗", ANSWER)])
+    persona = "我今年52岁，查出高血压三年，一直按时吃药，周末朋友聚会，能不能稍微喝点酒？"
+    frame = rows(context, ("s0", persona, ANSWER), ("s0", persona * 4, ANSWER))
+    assert reasons(Length(), frame, context) == [None, "much longer than its parent"]
+
+
+def test_ratios_are_null_for_what_did_not_change():
+    context = context_of([("高血压能喝酒吗", ANSWER)])
+    out = scored(Length(), rows(context, ("s0", "高血压可以喝酒吗", ANSWER)), context)
+    assert out["length_ratio_response"].to_list() == [None] and out["length_ratio_prompt"][0] > 1
+
+
+@pytest.mark.parametrize("texts", [sample, chbench])
+def test_no_real_row_is_dropped(texts):
+    context = context_of()
+    assert set(reasons(Length(), rows(context, *((None, *each) for each in texts())), context)) == {None}

@@ -1,0 +1,80 @@
+from __future__ import annotations
+
+import random
+
+import polars as pl
+import pytest
+
+from filters.near_dup import NearDup
+from tests.filter_rows import chbench, context_of, reasons, rows, sample, scored
+
+QUESTION = "感冒后干咳两周还没好，晚上躺下咳得更厉害，正常吗"
+NEAR = "nearly the text of an earlier row"
+
+
+def test_a_question_with_only_a_particle_added_is_dropped_and_names_its_seed():
+    context = context_of([(QUESTION, None)])
+    out = scored(NearDup(), rows(context, ("s0", QUESTION + "呢", None)), context)
+    assert out["near_dup_of"].to_list() == ["s0"] and out["reason"].to_list() == [NEAR]
+    assert 0.9 < out["near_dup_jaccard"][0] < 1
+
+
+def test_a_fluent_edit_of_a_short_question_passes():
+    context = context_of([(QUESTION, None)])
+    edits = ("感冒后干咳半个月还不好，夜里躺下咳得更凶，正常吗", "感冒以后一直干咳，两周了没好，晚上更严重，要紧吗")
+    assert reasons(NearDup(), rows(context, *(("s0", each, None) for each in edits)), context) == [None, None]
+
+
+def test_one_replaced_word_in_a_short_question_passes():
+    context = context_of([("饭后总反酸烧心怎么办", None)])
+    assert reasons(NearDup(), rows(context, ("s0", "饭后老反酸烧心怎么办", None)), context) == [None]
+
+
+def test_a_row_near_a_kept_variant_of_another_batch_is_dropped():
+    context = context_of([("失眠怎么办", None)])
+    frame = rows(context, ("s0", QUESTION, None), ("s0", QUESTION + "呀", None))
+    each = NearDup()
+    assert reasons(each, frame[:1], context) + reasons(each, frame[1:], context) == [None, NEAR]
+
+
+def test_changed_prompts_go_against_prompts_only():
+    context = context_of([("失眠怎么办", QUESTION)])
+    assert reasons(NearDup(), rows(context, ("s0", QUESTION, QUESTION)), context) == [None]
+
+
+@pytest.mark.parametrize("size", [1, 13])
+def test_scores_do_not_depend_on_batch_sizes(size):
+    chance = random.Random(0)
+    texts = []
+    for question, _ in sample():
+        for _ in range(3):
+            letters = list(question)
+            for _ in range(chance.randrange(4)):
+                letters[chance.randrange(len(letters))] = chance.choice("的了吗呢abc")
+            texts.append((None, "".join(letters), None))
+    whole, parts = context_of(sample()[:20]), context_of(sample()[:20])
+    frame = rows(whole, *texts)
+    each = NearDup()
+    cut = [scored(each, frame[at : at + size], parts) for at in range(0, len(texts), size)]
+    assert pl.concat(cut).equals(scored(each, frame, whole))
+
+
+def test_a_seed_scored_as_a_row_is_not_its_own_duplicate():
+    context = context_of([(QUESTION, None)])
+    frame = rows(context, (None, QUESTION, None)).with_columns(pl.lit("s0").alias("id"))
+    assert reasons(NearDup(), frame, context) == [None]
+
+
+def test_an_empty_frame_keeps_the_declared_types():
+    context = context_of([(QUESTION, None)])
+    assert scored(NearDup(), rows(context), context).height == 0
+
+
+def test_no_two_sample_rows_are_near_duplicates():
+    context = context_of()
+    assert set(reasons(NearDup(), rows(context, *((None, *each) for each in sample())), context)) == {None}
+
+
+def test_no_two_chbench_rows_are_near_duplicates():
+    context = context_of()
+    assert set(reasons(NearDup(), rows(context, *((None, *each) for each in chbench())), context)) == {None}

@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+import random
+from collections import Counter
+
+import polars as pl
+import pytest
+
+from filters.parent_band import ParentBand, similarity
+from tests.filter_rows import chbench, context_of, reasons, rows, sample, scored
+
+CLOSE, FAR = "nearly the text of its parent", "unrelated to its parent"
+
+
+@pytest.mark.parametrize(
+    ("parent", "child", "reason"),
+    [
+        ("饭后总反酸烧心怎么办", "饭后总反酸烧心，怎麼辦？", CLOSE),
+        ("饭后总反酸烧心怎么办", "饭后老反酸烧心怎么办", None),
+        ("饭后总反酸烧心怎么办", "每次吃完饭胃里就往上返酸水，胸口火辣辣的，该咋处理", None),
+        ("失眠怎么办", "晚上总是睡不着，有什么好办法？", None),
+        ("带状疱疹会传染给家里人吗", "我爸得了缠腰龙，跟他住一起会不会被传上", None),
+        ("带状疱疹会传染给家里人吗", "今天股市大涨，明天买什么基金", FAR),
+        ("Can I drink alcohol with high blood pressure?", "I have hypertension; is a beer OK?", None),
+    ],
+)
+def test_a_new_question_is_neither_its_parent_nor_unrelated(parent, child, reason):
+    context = context_of([(parent, None)])
+    assert reasons(ParentBand(), rows(context, ("s0", child, None)), context) == [reason]
+
+
+def test_a_new_answer_may_draw_on_the_question():
+    context = context_of([("高血压患者能不能喝酒", "建议戒掉。")])
+    frame = rows(
+        context,
+        ("s0", "高血压患者能不能喝酒", "高血压患者最好滴酒不沾，以免血压波动。"),
+        ("s0", "高血压患者能不能喝酒", "今天股市大涨，科技板块领先，成交量放大，明天关注半导体。"),
+    )
+    assert reasons(ParentBand(), frame, context) == [None, FAR]
+
+
+def test_rows_without_a_parent_or_a_change_have_no_score():
+    context = context_of([("失眠怎么办", None)])
+    out = scored(ParentBand(), rows(context, (None, "头疼", None), ("s0", "失眠怎么办", None)), context)
+    assert out["parent_band_similarity"].to_list() == [None, None] and out["reason"].to_list() == [None, None]
+
+
+def test_similarity_is_dice_over_counted_bigrams():
+    chance = random.Random(0)
+    pairs = [["".join(chance.choices("好的吗a𠮷", k=chance.randrange(1, 30))) for _ in "ab"] for _ in range(200)]
+    expected = []
+    for left, right in pairs:
+        ours, theirs = (Counter(zip(text, text[1:] + "\0", strict=True)) for text in (left, right))
+        expected.append(2 * (ours & theirs).total() / (ours.total() + theirs.total()))
+    left, right = zip(*pairs, strict=True)
+    assert similarity(pl.Series(left), pl.Series(right)).tolist() == pytest.approx(expected)
+
+
+def test_a_hundred_thousand_equal_characters_are_compared():
+    assert similarity(pl.Series(["好" * 100_000]), pl.Series(["好" * 100_000 + "坏"]))[0] > 0.99
+    assert similarity(pl.Series(["好" * 100_000]), pl.Series(["坏" * 100_000]))[0] == 0
+
+
+@pytest.mark.parametrize("texts", [sample, chbench])
+def test_one_replaced_character_in_a_real_question_is_not_a_copy(texts):
+    shorter = [each for each in texts() if len(each[0]) <= 60 and each[0][len(each[0]) // 2] >= "一"]
+    context = context_of(shorter)
+    swapped = [(f"s{at}", q[: len(q) // 2] + "某" + q[len(q) // 2 + 1 :], a) for at, (q, a) in enumerate(shorter)]
+    assert set(reasons(ParentBand(), rows(context, *swapped), context)) == {None}
