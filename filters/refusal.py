@@ -62,13 +62,13 @@ _LIST_END = r"(?:^|\n)\s*(?:[-*•·●]|[0-9]{1,2}[.、)）])[^\n]*$"
 class Refusal:
     """Drops refusals, empty and cut-off texts, echoes of the question, and talk about the rewriting itself.
 
-    `cut_off` also asks that a new response of more than `cut_off_from` characters ends like a sentence or a
-    list. Only the start of a text is looked at for refusals and talk, so that questions about refusing or
-    about AI stay.
+    `cut_off` also asks that a new response of `cut_off_from` characters or more ends like a sentence or a
+    list, as its parent's does. Only the start of a text is looked at for refusals and talk, so that questions
+    about refusing or about AI stay.
     """
 
     cut_off: bool = True
-    cut_off_from: int = 40
+    cut_off_from: int = 16
     name: ClassVar[str] = "refusal"
     scores: ClassVar[dict[str, Any]] = {
         "refusal_prompt": pl.String,
@@ -84,8 +84,9 @@ class Refusal:
         echo = said.str.contains(asked, literal=True) & (said.str.len_chars() <= asked.str.len_chars() + 8)
         new_question = pl.col("changed_fields").str.contains("prompt")
         new_answer = pl.col("changed_fields").str.contains("response")
-        ended = answer.str.contains(_CLOSED_END) | answer.str.contains(_LIST_END)
-        unfinished = answer.str.contains(_OPEN_END) | ~ended
+        unfinished = answer.str.contains(_OPEN_END) | (
+            ~_ended(answer) & _ended(pl.col("parent_response")).fill_null(True)
+        )
         return frame.with_columns(
             pl.when(new_question).then(_found(question, ~question.str.contains("[?？]"))).alias("refusal_prompt"),
             pl.when(new_answer)
@@ -110,6 +111,10 @@ _REASONS = {
     "refused": "refused",
     "echo": "repeats the question",
 }
+
+
+def _ended(answer: pl.Expr) -> pl.Expr:
+    return answer.str.contains(_CLOSED_END) | answer.str.contains(_LIST_END)
 
 
 def _found(text: pl.Expr, may_refuse: pl.Expr) -> pl.Expr:

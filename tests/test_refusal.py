@@ -118,3 +118,10 @@ def test_the_parents_own_response_is_not_looked_at():
 def test_no_real_row_is_dropped(texts):
     context = context_of()
     assert set(reasons(Refusal(), rows(context, *((None, *each) for each in texts())), context)) == {None}
+
+
+@pytest.mark.parametrize(("parent", "dropped"), [("喝完量一下血压。", True), ("少喝咖啡少熬夜保持规律作息", False)])
+def test_an_answer_must_end_like_a_sentence_when_its_parents_does(parent, dropped):
+    context = context_of([(QUESTION, parent)])
+    answer = "每天不超过一杯，如果明显升高就停掉并且告诉医"
+    assert reasons(Refusal(), rows(context, ("s0", QUESTION, answer)), context) == ["cut off" if dropped else None]
