@@ -17,9 +17,10 @@ def command_of(plan: Plan) -> str:
     """The command line that makes this run again."""
     recipe = plan.recipe
     words = ["augment", "text", "--source", recipe.source, "--n", recipe.n]
-    words += ["--generators", ",".join(recipe.generators or [each.name for each in plan.generators])]
-    words += ["--filters", ",".join(recipe.filters)]
     defaults = type(recipe)(source=recipe.source)
+    for key in ("generators", "filters"):
+        if getattr(recipe, key) != getattr(defaults, key):
+            words += [f"--{key}", ",".join(getattr(recipe, key))]
     for key in ("llm", "temperature", "max_tokens", "limit", "seed", "max_attempts", "holdout", "exam"):
         value = getattr(recipe, key)
         if value != getattr(defaults, key):
@@ -27,10 +28,20 @@ def command_of(plan: Plan) -> str:
     for ours, theirs in recipe.map.items():
         words += ["--map", f"{ours}={theirs}"]
     for name, settings in recipe.settings.items():
-        words += [word for key, value in settings.items() for word in ("--set", f"{name}.{key}={value}")]
+        words += [word for key, value in settings.items() for word in ("--set", f"{name}.{key}={_toml(value)}")]
     if recipe.without_seeds:
         words.append("--without-seeds")
     return shlex.join(words)
+
+
+def _toml(value: Any) -> str:
+    """A setting as it is written after --set; for numbers, booleans, strings and lists TOML and JSON agree."""
+    return orjson.dumps(value).decode()
+
+
+def _line(text: str) -> str:
+    """Foreign text on one line of Markdown."""
+    return " ".join(text.split()).replace("`", "'")
 
 
 def card(plan: Plan, summary: Summary) -> str:
@@ -51,17 +62,17 @@ def card(plan: Plan, summary: Summary) -> str:
         "---",
         *(f"{key}: {orjson.dumps(value).decode()}" for key, value in front.items() if value),
         "---",
-        f"# {plan.source.name}, augmented",
+        f"# {_line(plan.source.name)}, augmented",
         "",
-        f"{counts['kept']:,} variants of {counts['seeds']:,} rows of {source.title or plan.source.name}. "
+        f"{counts['kept']:,} variants of {counts['seeds']:,} rows of {_line(source.title or plan.source.name)}. "
         f"{counts['exam']:,} rows were held out as an exam and are not here.",
         "",
         f"* Generators: {', '.join(each.name for each in plan.generators)}",
         f"* Engine: {models or 'none'}",
         f"* Filters: {', '.join(each.name for each in plan.chain.filters) or 'none'}",
         f"* Source licence: {source.licence}{f' ({source.licence_note})' if source.licence_note else ''}",
-        f"* Cite: {source.citation or 'the source named above'}",
-        f"* Made by: `{command_of(plan)}`",
+        f"* Cite: {_line(source.citation) or 'the source named above'}",
+        f"* Made by: `{_line(command_of(plan))}`",
         "",
         "Columns: `prompt`, `response`, `label`; `parents` and `generator` say where a row comes from "
         "(`seed` is a row of the source), the others with what it was made and how it scored.",

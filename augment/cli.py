@@ -139,12 +139,12 @@ def _print_forecast(plan: Plan, json: bool) -> None:
 
 def _run(plan: Plan, json: bool) -> None:
     """Curate with progress on stderr; the first Ctrl-C or SIGTERM drains, the second ends at once."""
+    import shlex
     import signal
     import threading
 
     from rich.console import Console
 
-    from augment.card import command_of
     from augment.errors import Interrupted
     from augment.pipeline import curate
     from augment.progress import watch
@@ -170,7 +170,7 @@ def _run(plan: Plan, json: bool) -> None:
     except (Interrupted, KeyboardInterrupt):
         kept = f"{tally.requests_sent:,} answers of this run are kept; " if tally.requests_sent else ""
         console.print(f"augment: stopped. {kept}to go on, give the same command again:", soft_wrap=True)
-        console.print(f"  {_again(plan, command_of(plan))}", soft_wrap=True, highlight=False)
+        console.print(f"  augment {shlex.join(sys.argv[1:])}", soft_wrap=True, highlight=False, markup=False)
         raise typer.Exit(130) from None
     finally:
         for each, handler in before.items():
@@ -179,10 +179,6 @@ def _run(plan: Plan, json: bool) -> None:
         _print_json({**done.summary.to_dict(), "path": str(done.path)})
     else:
         _print_summary(done.summary, done.path)
-
-
-def _again(plan: Plan, command: str) -> str:
-    return f"{command} --out {plan.out}" if plan.recipe.out else command
 
 
 def _announce(plan: Plan, say: Any) -> None:
@@ -224,7 +220,7 @@ def _print_summary(summary: Summary, path: Path) -> None:
         console.print(table)
     short = counts["seeds_short"]
     if short:
-        missing = sum(each["target"] - each["kept"] for each in short)
+        missing = counts["target"] - counts["kept"]
         console.print(f"{len(short):,} seeds are {missing:,} variants short; summary.json lists them", highlight=False)
     if counts["requests_sent"] or counts["replies_reused"]:
         console.print(
@@ -249,7 +245,7 @@ def sources(
     out: Annotated[Path | None, typer.Option(help="A .jsonl, .csv or .parquet file for the rows.")] = None,
     path: Annotated[Path | None, typer.Option(help="Where the source's files are.")] = None,
     map: Annotated[list[str] | None, typer.Option(help="Columns: prompt=query,response=answer.")] = None,
-    holdout: Annotated[float | None, typer.Option(help="Share held out as the exam.")] = None,
+    holdout: Annotated[str | None, typer.Option(help="Share held out as the exam: 20%. [default: the card's]")] = None,
 ) -> None:
     """List the source cards, show one, or write its rows.
 
@@ -260,9 +256,10 @@ def sources(
     if name is None:
         typer.echo(catalogue.listing())
         return
+    from augment.recipe import share_of
     from augment.sources import open_source
 
-    source = open_source(name, path=path, columns=_pairs(map, "--map"), holdout=holdout)
+    source = open_source(name, path=path, columns=_pairs(map, "--map"), holdout=share_of(holdout))
     if out is None and split is None:
         typer.echo(catalogue.portrait(source))
         return

@@ -41,40 +41,49 @@ def local(plan: Plan, shards: Iterable[Shard], store: ReplyStore, tally: Tally) 
         EngineError: the engine refuses every request.
         Interrupted: the engine was drained before everything was answered.
     """
+    remaining = iter(shards)
+    if plan.engine is None:
+        yield from map(Answered, remaining)
+        return
     queue: deque[_Waiting] = deque()
     owners: dict[str, list[_Waiting]] = {}
     drawn_all = False
 
-    def unanswered() -> Iterator[Request]:
+    def unanswered(shard: Shard) -> list[Request]:
+        """Puts the shard in the queue; its requests that are neither answered nor already asked."""
+        asked = [request for _, generator, request in plan.requests(shard) if not isinstance(generator, SelfAnswering)]
+        known = store.answered(asked)
+        tally.replies_reused += len(known)
+        waiting = _Waiting(Answered(shard), {each.key for each in asked} - known.keys())
+        queue.append(waiting)
+        fresh = []
+        for each in asked:
+            if each.key in owners:
+                owners[each.key].append(waiting)
+            elif each.key in waiting.keys:
+                owners[each.key] = [waiting]
+                fresh.append(each)
+        return fresh
+
+    def drawn(first: list[Request]) -> Iterator[Request]:
         nonlocal drawn_all
-        for shard in shards:
-            asked = [
-                request for _, generator, request in plan.requests(shard) if not isinstance(generator, SelfAnswering)
-            ]
-            known = store.answered(asked)
-            tally.replies_reused += len(known)
-            waiting = _Waiting(Answered(shard), {each.key for each in asked} - known.keys())
-            fresh = []
-            queue.append(waiting)
-            for each in asked:
-                if each.key in owners:
-                    owners[each.key].append(waiting)
-                elif each.key in waiting.keys:
-                    owners[each.key] = [waiting]
-                    fresh.append(each)
-            yield from fresh
+        yield from first
+        for shard in remaining:
+            yield from unanswered(shard)
         drawn_all = True
 
     def finished() -> Iterator[Answered]:
         while queue and not queue[0].keys:
             yield queue.popleft().answered
 
-    if plan.engine is None:
-        for _ in unanswered():
-            raise AssertionError("a plan without an engine holds a request for one")
+    for shard in remaining:
+        first = unanswered(shard)
+        if first:
+            break
         yield from finished()
+    else:
         return
-    for reply in plan.engine.generate(unanswered(), store.put):
+    for reply in plan.engine.generate(drawn(first), store.put):
         tally.sent(reply)
         for waiting in owners.pop(reply.key):
             waiting.keys.discard(reply.key)

@@ -50,7 +50,10 @@ def export(run: Path, format: str, out: Path) -> tuple[Path, int, int]:
         raise RunError(f"no row of {run} has a response, and {format} needs one")
     shape = FORMATS[format]
     shaped = [shape(*row) for row in answered.iter_rows()]
-    out.mkdir(parents=True, exist_ok=True)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunError(f"cannot write to {out}: {error.strerror}; choose another --out") from None
     stem = "".join(letter if letter.isalnum() else "_" for letter in name)
     if format == "chatml":
         file = out / f"{stem}.jsonl"

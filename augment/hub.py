@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def download(card: Card, folder: Path, name: str) -> Path:
     """The folder that holds the card's hub files; fetched when they are not there yet.
 
-    `origin.json` beside them records repository, commit, size in bytes and SHA-256 of each.
+    `origin.json` beside them records the repository, and the size in bytes and SHA-256 of each.
 
     Raises:
         SourceError: the hub cannot be reached; the line names the ways to get the data.

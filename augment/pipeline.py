@@ -22,8 +22,14 @@ from augment.replies import ReplyStore
 from augment.summary import FAILED, Summary, Tally, summarise
 from filters import Context
 
+PARENT = {"parent_prompt": pl.String, "parent_response": pl.String}
+"""The parent's texts, which filters read; here they come for free."""
 POSITION = {"_position": pl.Int64, "_candidate": pl.Int64}
 """Where a candidate belongs, for sorting: its seed's place in the plan and its number there."""
+
+
+FINISHED = frozenset({"stop", "eos", "eos_token", "stop_sequence", "end_turn"})
+"""Finish reasons of a whole answer; any other reply may be half an answer and is never data."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +46,7 @@ def curate(
     """Run the plan to its published dataset; every reply so far is kept whatever happens.
 
     `answer` maps over shards (in process by default), `tally` can be watched while it runs, and `stop` ends
-    the run between shards.
+    a run without an engine between two shards; one with an engine ends by draining that.
 
     Raises:
         RunError: the run folder is held by another process or is not ours.
@@ -53,16 +59,16 @@ def curate(
     quota = Quota.of(plan)
     context = plan.context()
     with Workshop.open(plan) as workshop, ReplyStore(home() / "replies.sqlite") as store:
-        while shards := quota.next_round(tally.rounds):
+        while (shards := quota.next_round(tally.rounds)) is not None:
             for answered in answer(plan, shards, store, tally):
                 sifted = sift(plan, read(plan, answered, store), context)
                 workshop.keep(answered.shard, sifted)
                 quota.add(sifted)
                 tally.add(sifted)
-                if stop is not None and stop.is_set():
+                if plan.engine is None and stop is not None and stop.is_set():
                     raise Interrupted("stopped before every request was answered")
             tally.rounds += 1
-        summary = summarise(plan, tally, quota.state(), time.perf_counter() - started)
+        summary = summarise(plan, tally, quota.short(), time.perf_counter() - started)
         return Curated(workshop.publish(plan, summary), summary)
 
 
@@ -83,15 +89,23 @@ def read(plan: Plan, answered: Answered, store: ReplyStore) -> pl.DataFrame:
         if reply is None:
             raise AssertionError(f"no reply for {request.generator} k={request.k} of {request.record}")
         line = _line(plan, record, generator, request, reply)
-        lines.append({**line, "_position": position, "_candidate": candidate})
-    return pl.DataFrame(lines, schema={**SCHEMA, **VERDICT, **POSITION})
+        parent = {"parent_prompt": record.prompt, "parent_response": record.response}
+        lines.append({**line, **parent, "_position": position, "_candidate": candidate})
+    return pl.DataFrame(lines, schema={**SCHEMA, **VERDICT, **PARENT, **POSITION})
 
 
 def sift(plan: Plan, candidates: pl.DataFrame, context: Context) -> pl.DataFrame:
     """All candidates with scores and verdicts; those that hold no row are passed by."""
     readable = pl.col("dropped_by").is_null()
     sifted = plan.chain.sift(candidates.filter(readable).drop(VERDICT), context)
-    return pl.concat([sifted, candidates.filter(~readable)], how="diagonal")
+    return pl.concat([sifted, candidates.filter(~readable).drop(PARENT)], how="diagonal")
+
+
+def _unfinished(reply: Reply) -> Rejected | None:
+    """Why a reply is not whole: cut off at its limit, or ended by something other than the model."""
+    if reply.finish in FINISHED:
+        return None
+    return Rejected("truncated" if reply.finish == "length" else f"ended by {reply.finish}")
 
 
 def _line(plan: Plan, record: Row, generator: Generator, request: Request, reply: Reply) -> dict[str, Any]:
@@ -115,7 +129,8 @@ def _line(plan: Plan, record: Row, generator: Generator, request: Request, reply
     if reply.error is not None:
         reason, _, detail = reply.error.partition(": ")
         return {**line, "id": request.key[:16], "dropped_by": FAILED, "reason": reason, "detail": detail}
-    made = Rejected("truncated") if reply.finish == "length" else generator.read(record, reply)
+    unfinished = None if isinstance(generator, SelfAnswering) else _unfinished(reply)
+    made = unfinished or generator.read(record, reply)
     if isinstance(made, Rejected):
         verdict = {"dropped_by": "reply", "reason": made.reason, "detail": reply.text[:500]}
         return {**line, "id": request.key[:16], **verdict}

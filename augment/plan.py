@@ -15,7 +15,7 @@ from augment.engines import Engine
 from augment.errors import RecipeError
 from augment.generators import Generator, SelfAnswering
 from augment.recipe import Recipe
-from augment.records import Request, Row, fingerprint
+from augment.records import CONTENT, Request, Row, fingerprint
 from augment.sources import Source, open_source
 from filters import Context
 from filters.chain import Chain, chain_of
@@ -53,8 +53,9 @@ class Plan:
 
     @property
     def fingerprint(self) -> str:
-        """Identity of the run: the recipe's decisive keys and the source's content."""
-        return fingerprint(self.recipe.decisive(), self.source.fingerprint)
+        """Identity of the run: the recipe's decisive keys, the source's and the exam's content, who answers."""
+        who = (self.engine.name, self.engine.model, self.engine.revision) if self.engine else None
+        return fingerprint(self.recipe.decisive(), self.source.fingerprint, self.exam["id"].to_list(), who)
 
     def context(self) -> Context:
         """What the filters may look at; with a fresh memory."""
@@ -121,7 +122,7 @@ def make_plan(recipe: Recipe, engine: Engine | None) -> Plan:
     if recipe.exam is not None:
         other = open_source(recipe.exam, holdout=0.0)
         exam = pl.concat([exam, other.seeds])
-    source = _without_exam_copies(source, exam, chain)
+    source = _without_exam_copies(source, exam)
     seeds = source.seeds.head(recipe.limit) if recipe.limit else source.seeds
     if seeds.is_empty():
         raise RecipeError(f"no seed left in {source.name}: all {source.rows_in} rows are exam or rejected")
@@ -150,14 +151,17 @@ def make_plan(recipe: Recipe, engine: Engine | None) -> Plan:
     return dataclasses.replace(plan, out=recipe.out or Path("runs") / folder)
 
 
-def _without_exam_copies(source: Source, exam: pl.DataFrame, chain: Chain) -> Source:
-    """The source with the seeds that the contamination filter finds in the exam moved to the rejected."""
-    guards = tuple(each for each in chain.filters if each.name == "contamination")
-    if not guards or exam.is_empty():
+def _without_exam_copies(source: Source, exam: pl.DataFrame) -> Source:
+    """The source with the seeds that (nearly) repeat an exam row moved to the rejected, without their texts.
+
+    This guard is no choice of the recipe's: `--filters` decides what is asked of variants only.
+    """
+    if exam.is_empty():
         return source
     context = Context(seeds=source.seeds.clear(), exam=exam)
-    sifted = Chain(guards).sift(source.seeds, context)
+    sifted = chain_of(["contamination"]).sift(source.seeds, context)
     hit = sifted.filter(pl.col("dropped_by").is_not_null()).select(source.rejected.columns)
+    hit = hit.with_columns(pl.lit(None, dtype=pl.String).alias(name) for name in CONTENT)
     clean = sifted.filter(pl.col("dropped_by").is_null()).select(source.seeds.columns)
     return dataclasses.replace(source, seeds=clean, rejected=pl.concat([source.rejected, hit]))
 

@@ -31,9 +31,10 @@ def line_of(tally: Tally, seconds: float) -> str:
     if tally.requests_sent:
         parts.insert(0, f"{tally.requests_sent:,} answered")
         parts.append(f"{tally.tokens_in + tally.tokens_out:,} tokens")
-    done = max(tally.kept, min(tally.requests_sent + tally.replies_reused, tally.target))
-    if 0 < done < tally.target and seconds > 1:
-        left = seconds * (tally.target - done) / done
+    done = tally.requests_sent or tally.kept
+    missing = tally.target - done - tally.replies_reused
+    if done and missing > 0 and seconds > 1:
+        left = seconds * missing / done
         parts.append(f"about {int(left // 60)}:{int(left % 60):02} left")
     return " · ".join(parts)
 

@@ -7,6 +7,7 @@ import os
 import shutil
 import socket
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -22,6 +23,8 @@ from augment.plan import Plan, Shard
 from augment.records import SCHEMA, VERDICT
 from augment.summary import Summary
 
+LOCK = ".augment.lock"
+"""The file that is locked while a run is written; it also marks a folder as one of ours."""
 BLOCK = 2000
 """Seeds whose rows are in memory at once while the files are written."""
 
@@ -36,6 +39,8 @@ def manifest_of(folder: Path) -> dict[str, Any]:
         manifest: dict[str, Any] = orjson.loads((folder / "manifest.json").read_bytes())
     except (OSError, orjson.JSONDecodeError):
         raise RunError(f"{folder} holds no finished run (no manifest.json); give a run folder") from None
+    if not isinstance(manifest, dict) or not {"fingerprint", "source", "files"} <= manifest.keys():
+        raise RunError(f"{folder}/manifest.json was not written by augment; give a run folder")
     return manifest
 
 
@@ -55,21 +60,20 @@ class Workshop:
             RunError: another process holds it, or it holds something else.
         """
         folder = plan.out
-        try:
+        with _writing(folder):
             folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise RunError(f"cannot make the run folder {folder}: {error.strerror}; choose another --out") from None
-        _refuse_foreign(folder, plan)
-        lock = filelock.FileLock(folder / ".lock")
-        holder = folder / ".holder"
-        try:
-            lock.acquire(timeout=0)
-        except filelock.Timeout:
-            who = holder.read_text() if holder.is_file() else "another process"
-            raise RunError(f"{folder} is being written by {who}; wait for it or choose another --out") from None
-        holder.write_text(f"pid {os.getpid()} on {socket.gethostname()}")
-        shutil.rmtree(folder / ".work", ignore_errors=True)
-        (folder / ".work").mkdir()
+            _refuse_foreign(folder, plan)
+            lock = filelock.FileLock(folder / LOCK)
+            holder = folder / ".holder"
+            try:
+                lock.acquire(timeout=0)
+            except filelock.Timeout:
+                who = holder.read_text() if holder.is_file() else "another process"
+                raise RunError(f"{folder} is being written by {who}; wait for it or choose another --out") from None
+            _refuse_foreign(folder, plan)  # once more: somebody may have published while we were not holding it
+            holder.write_text(f"pid {os.getpid()} on {socket.gethostname()}")
+            shutil.rmtree(folder / ".work", ignore_errors=True)
+            (folder / ".work").mkdir()
         return cls(folder, lock)
 
     def __enter__(self) -> Self:
@@ -83,11 +87,20 @@ class Workshop:
     def keep(self, shard: Shard, sifted: pl.DataFrame) -> None:
         """Put a shard's sifted candidates on disk until all are there."""
         path = self.folder / ".work" / f"{shard.round:03}-{shard.index:06}.parquet"
-        sifted.write_parquet(path, compression="lz4")
+        with _writing(self.folder):
+            sifted.write_parquet(path, compression="lz4")
         self.parts.append((shard.asks[0][0], shard.asks[-1][0], path))
 
     def publish(self, plan: Plan, summary: Summary) -> Path:
-        """Write every file beside its place, rename it, and write the manifest last."""
+        """Write every file beside its place, rename it, and write the manifest last.
+
+        Raises:
+            RunError: the folder cannot be written to, or the disk is full.
+        """
+        with _writing(self.folder):
+            return self._publish(plan, summary)
+
+    def _publish(self, plan: Plan, summary: Summary) -> Path:
         manifest = self.folder / "manifest.json"
         manifest.unlink(missing_ok=True)
         (self.folder / "curated").mkdir(exist_ok=True)
@@ -103,7 +116,7 @@ class Workshop:
             "augment": __version__,
             "fingerprint": plan.fingerprint,
             "source": {"name": plan.source.name, "fingerprint": plan.source.fingerprint},
-            "recipe": plan.recipe.model_dump(mode="json", by_alias=True),
+            "recipe": plan.recipe.decisive(),
             "files": {name: _digest(self.folder / name) for name in names},
         }
         self._write("manifest.json", orjson.dumps(record, option=pretty))
@@ -149,18 +162,18 @@ class Workshop:
                 if len(frame):
                     whole = pl.concat([empty, frame], how="diagonal").select(list(schema))
                     writer.write_table(whole.to_arrow())
-        beside.replace(target)
+        _settle(beside, target)
 
     def _write(self, name: str, content: bytes) -> None:
         target = self.folder / name
         beside = target.with_name(target.name + ".tmp")
         beside.write_bytes(content)
-        beside.replace(target)
+        _settle(beside, target)
 
 
 def _refuse_foreign(folder: Path, plan: Plan) -> None:
     """Nothing that we did not write is ever written over, and no other recipe's dataset unasked."""
-    ours = (folder / ".lock").exists()
+    ours = (folder / LOCK).exists()
     if not ours and any(folder.iterdir()):
         raise RunError(f"{folder} is not empty and not a run folder; choose another --out")
     if (folder / "manifest.json").is_file() and not plan.recipe.overwrite:
@@ -170,6 +183,23 @@ def _refuse_foreign(folder: Path, plan: Plan) -> None:
                 f"{folder} holds another run ({other['source']['name']}, {other['fingerprint'][:8]}); "
                 "choose another --out, or add --overwrite"
             )
+
+
+@contextmanager
+def _writing(folder: Path) -> Iterator[None]:
+    """Turns what a full or read-only disk raises into one line."""
+    try:
+        yield
+    except (OSError, pl.exceptions.ComputeError) as error:
+        why = getattr(error, "strerror", None) or str(error).partition("\n")[0]
+        raise RunError(f"cannot write to the run folder {folder}: {why}; choose another --out or make room") from None
+
+
+def _settle(beside: Path, target: Path) -> None:
+    """Puts a finished file in its place, on the disk before under its name."""
+    with beside.open("rb+") as file:
+        os.fsync(file.fileno())
+    beside.replace(target)
 
 
 def _digest(path: Path) -> dict[str, Any]:

@@ -82,27 +82,49 @@ def _encoding_of(raw: bytes) -> str:
 
 def _read_csv(path: Path, text: str, delimiter: str) -> Table:
     csv.field_size_limit(2**31 - 1)
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
-    header = next((row for row in reader if any(cell.strip() for cell in row)), [])
+    records = _csv_records(path, text, delimiter)
+    header = next((cells for _, cells in records if cells and any(cell.strip() for cell in cells)), [])
     while header and not header[-1].strip():  # trailing empty columns, as spreadsheets leave them
         header.pop()
     table = Table(columns=[name.strip() for name in header])
-    for cells in _csv_rows(path, reader):
-        place = f"{path.name}:{reader.line_num}"
-        if not any(cell.strip() for cell in cells):
+    doubled = next((name for name in table.columns if table.columns.count(name) > 1), None)
+    if doubled is not None:
+        raise SourceError(f"{path} has two columns called '{doubled}'; rename one")
+    for line, cells in records:
+        place = f"{path.name}:{line}"
+        if cells is None:
+            table.bad.append((place, "a quote that is never closed", list(io.StringIO(text, newline=""))[line - 1]))
+        elif not any(cell.strip() for cell in cells):
             continue
-        if len(cells) < len(header) or any(cell.strip() for cell in cells[len(header) :]):
+        elif len(cells) < len(header) or any(cell.strip() for cell in cells[len(header) :]):
             table.bad.append((place, f"ragged row: not {len(header)} cells", delimiter.join(cells)))
-            continue
-        table.rows.append((place, dict(zip(table.columns, cells, strict=False))))
+        else:
+            table.rows.append((place, dict(zip(table.columns, cells, strict=False))))
     return table
 
 
-def _csv_rows(path: Path, reader: Iterator[list[str]]) -> Iterator[list[str]]:
-    try:
-        yield from reader
-    except csv.Error as error:
-        raise SourceError(f"{path} is not readable as CSV: {error}; re-export it") from None
+def _csv_records(path: Path, text: str, delimiter: str) -> Iterator[tuple[int, list[str] | None]]:
+    """Each record with its first line's number; None for a line whose quote is never closed.
+
+    Such a quote would swallow the rest of the file: it costs its own line, and reading goes on after it.
+    """
+    lines = list(io.StringIO(text, newline=""))
+    start = 0
+    while start < len(lines):
+        reader = csv.reader(lines[start:], delimiter=delimiter)
+        before = start
+        try:
+            for cells in reader:
+                first, before = before, start + reader.line_num
+                if before == len(lines) and "".join(lines[first:]).count('"') % 2:
+                    yield first + 1, None
+                    start = first + 1
+                    break
+                yield first + 1, cells
+            else:
+                return
+        except csv.Error as error:
+            raise SourceError(f"{path} is not readable as CSV: {error}; re-export it") from None
 
 
 def _read_json(path: Path, text: str, kind: str) -> Table:

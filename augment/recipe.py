@@ -41,6 +41,15 @@ def _share(value: Any) -> Any:
     return value
 
 
+def share_of(value: str | None) -> float | None:
+    """`--holdout` outside a recipe: 20% or 0.2.
+
+    Raises:
+        RecipeError: no share from 0 to under 1.
+    """
+    return None if value is None else read_recipe({"source": "-", "holdout": value}).holdout
+
+
 class Recipe(BaseModel):
     """A text augmentation, as written. Every field is a flag of `augment text` and a key of a recipe file."""
 
@@ -49,7 +58,7 @@ class Recipe(BaseModel):
     source: str = Field(min_length=1)
     n: Annotated[str, BeforeValidator(str), AfterValidator(_amount)] = "5x"
     generators: Annotated[list[str], BeforeValidator(_listed)] = []
-    filters: Annotated[list[str], BeforeValidator(_listed)] = ["default"]
+    filters: Annotated[list[str], BeforeValidator(_listed), Field(min_length=1)] = ["default"]
     settings: dict[str, dict[str, Any]] = Field(default={}, alias="set")
     path: Path | None = None
     map: dict[str, str] = {}
@@ -80,6 +89,8 @@ class Recipe(BaseModel):
             name, _, weight = each.partition(":")
             if weight and not re.fullmatch(r"[1-9][0-9]?|100", weight):
                 raise RecipeError(f"generator weight '{each}' is not NAME:1 to NAME:100")
+            if name in found:
+                raise RecipeError(f"generator '{name}' is named twice; give it one weight")
             found[name] = int(weight or 1)
         return found
 

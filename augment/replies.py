@@ -25,6 +25,12 @@ create table if not exists replies (
     request text not null, created real not null
 )
 """
+_PUT = """
+insert into replies values (?, ?, ?, ?, ?, ?, ?, ?) on conflict (key) do update set
+    text = excluded.text, finish = excluded.finish, tokens_in = excluded.tokens_in, tokens_out = excluded.tokens_out,
+    max_tokens = excluded.max_tokens, request = excluded.request, created = excluded.created
+where replies.finish = 'length' and (excluded.finish != 'length' or excluded.max_tokens > replies.max_tokens)
+"""
 _BATCH = 500
 
 
@@ -54,7 +60,7 @@ class ReplyStore:
         self._db.close()
 
     def put(self, request: Request, reply: Reply) -> None:
-        """Keep a reply for good; one for the same key (a truncated one) is replaced, a failure is not kept.
+        """Keep a reply for good; a truncated one gives way to a longer one, a failure is not kept.
 
         Raises:
             RunError: the disk is full, or the store is gone.
@@ -80,7 +86,7 @@ class ReplyStore:
         )
         try:
             with self._lock:
-                self._db.execute("insert or replace into replies values (?, ?, ?, ?, ?, ?, ?, ?)", row)
+                self._db.execute(_PUT, row)
         except sqlite3.Error as error:
             raise RunError(f"cannot write to the reply store: {error}; make room, then run again") from None
 
@@ -96,17 +102,19 @@ class ReplyStore:
             some = keys[start : start + _BATCH]
             marks = ",".join("?" * len(some))
             query = f"select key, text, finish, tokens_in, tokens_out, max_tokens from replies where key in ({marks})"
-            with self._lock:
-                rows = self._db.execute(query, some).fetchall()
-            for key, text, finish, tokens_in, tokens_out, max_tokens in rows:
+            for key, text, finish, tokens_in, tokens_out, max_tokens in self._rows(query, some):
                 if finish != "length" or by_key[key].max_tokens <= max_tokens:
                     found[key] = Reply(key, text, finish, tokens_in, tokens_out)
         return found
 
     def asked(self, key: str) -> tuple[dict[str, Any], Reply] | None:
         """What was asked and answered under `key`, or None."""
-        with self._lock:
-            row = self._db.execute(
-                "select request, key, text, finish, tokens_in, tokens_out from replies where key = ?", (key,)
-            ).fetchone()
-        return (orjson.loads(row[0]), Reply(*row[1:])) if row else None
+        query = "select request, key, text, finish, tokens_in, tokens_out from replies where key = ?"
+        return next(((orjson.loads(row[0]), Reply(*row[1:])) for row in self._rows(query, [key])), None)
+
+    def _rows(self, query: str, values: list[str]) -> list[Any]:
+        try:
+            with self._lock:
+                return self._db.execute(query, values).fetchall()
+        except sqlite3.Error as error:
+            raise RunError(f"cannot read the reply store: {error}; set AUGMENT_HOME elsewhere") from None

@@ -21,6 +21,7 @@ from augment.places import data_dir, home
 from augment.readers import FORMATS, Table, read_file
 from augment.records import SCHEMA, VERDICT, fingerprint, row_id
 from augment.registry import closest
+from filters.fold import fold
 
 CELL_LIMIT = 100_000
 """Characters that one cell may hold; a longer one is a rejected row."""
@@ -163,12 +164,15 @@ def open_source(
         pl.lit(source).alias("source"),
         pl.lit("seed").alias("generator"),
         pl.lit(0, dtype=pl.Int64).alias("variant"),
-        pl.Series("split", [split_of(key, share) for key in good]),
+        pl.Series("split", _splits([row[0] or "" for row in good.values()], share), dtype=pl.String),
         pl.lit([], dtype=pl.List(pl.String)).alias("parents"),
     )
     rejected = _frame(bad, (*content, "reason", "detail"), {**SCHEMA, **VERDICT}).with_columns(
         pl.lit(source).alias("source"), pl.lit("source").alias("dropped_by")
     )
+    # a broken or repeated row of the exam is counted and its place told, but its content stays out of sight
+    held = pl.Series(_splits([row[1] or "" for row in bad], share), dtype=pl.String) == "exam"
+    rejected = rejected.with_columns(pl.when(~held).then(pl.col(name)).alias(name) for name in COMMON_NAMES)
     return Source(
         name=source,
         card=card,
@@ -182,9 +186,14 @@ def open_source(
     )
 
 
-def split_of(id: str, holdout: float) -> str:
-    """ "exam" for a fixed share of all ids, "train" for the others; depends on the id alone."""
-    return "exam" if int(fingerprint("split", id)[:8], 16) / 2**32 < holdout else "train"
+def _splits(prompts: list[str], holdout: float) -> list[str]:
+    """ "exam" for a fixed share of all questions, "train" for the others.
+
+    It depends on the hash of the folded question alone: a corrected answer, another label or a second answer to
+    the same question never moves a row across.
+    """
+    keys = fold(pl.Series(prompts, dtype=pl.String))
+    return ["exam" if int(fingerprint("split", key)[:8], 16) / 2**32 < holdout else "train" for key in keys]
 
 
 def _frame(rows: list[tuple[str | None, ...]], columns: Sequence[str], schema: dict[str, Any]) -> pl.DataFrame:

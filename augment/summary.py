@@ -103,8 +103,8 @@ def total_rejected(counts: dict[str, Any]) -> int:
     return sum(sum(reasons.values()) for reasons in counts["rejected"].values())
 
 
-def summarise(plan: Plan, tally: Tally, state: pl.DataFrame, seconds: float) -> Summary:
-    """The summary of a finished run; `state` has a row a seed: id, target, kept, candidates.
+def summarise(plan: Plan, tally: Tally, short: pl.DataFrame, seconds: float) -> Summary:
+    """The summary of a finished run; `short` has a row a seed that fell short: id, target, kept, candidates.
 
     Raises:
         AssertionError: a row is unaccounted for, which is a defect of ours.
@@ -119,7 +119,6 @@ def summarise(plan: Plan, tally: Tally, state: pl.DataFrame, seconds: float) -> 
             failures[reason] = count
         else:
             reasons.setdefault(name, {})[reason] = count
-    short = state.filter(pl.col("kept") < pl.col("target"))
     counts = {
         "source": source.name,
         "rows_in": source.rows_in,

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import polars as pl
+from pydantic import TypeAdapter, ValidationError
 
 from augment.errors import RecipeError
 from augment.records import VERDICT
@@ -31,7 +33,7 @@ class Chain:
         """The same rows in the same order with all score columns, `dropped_by` and `reason`.
 
         A row is scored until a filter drops it; scores after that are null. `dropped_by` is null for a row
-        that is kept.
+        that is kept. The parents' texts are looked up among the seeds unless the frame brings them.
         """
         alive = with_parents(frame, context).with_row_index("_row")
         dropped: list[pl.DataFrame] = []
@@ -41,21 +43,14 @@ class Chain:
             dropped.append(out.with_columns(pl.lit(each.name).alias("dropped_by")))
             alive = scored.filter(pl.col("reason").is_null()).drop("reason")
         kept = alive.with_columns(pl.lit(None, dtype=dtype).alias(name) for name, dtype in VERDICT.items())
-        columns = [*frame.columns, *self.scores, *VERDICT]
+        columns = [name for name in (*frame.columns, *self.scores, *VERDICT) if name not in WORKING]
         whole = pl.concat([kept, *dropped], how="diagonal").sort("_row")
         return whole.select(columns)
 
 
 def with_parents(frame: pl.DataFrame, context: Context) -> pl.DataFrame:
     """`frame` with the working columns that filters read (see `filters.Filter`)."""
-    parents = context.seeds.select(
-        pl.col("id").alias("_parent"),
-        pl.col("prompt").alias("parent_prompt"),
-        pl.col("response").alias("parent_response"),
-    )
-    joined = frame.with_columns(pl.col("parents").list.first().alias("_parent")).join(
-        parents, on="_parent", how="left", maintain_order="left"
-    )
+    joined = frame if "parent_prompt" in frame.columns else _looked_up(frame, context)
     orphan = pl.col("parent_prompt").is_null()
     changed = {
         name: pl.col(name).is_not_null() & (orphan | pl.col(name).ne_missing(pl.col(f"parent_{name}")))
@@ -77,7 +72,17 @@ def with_parents(frame: pl.DataFrame, context: Context) -> pl.DataFrame:
         ).alias("changed_fields"),
         of_changed("").alias("changed"),
         pl.when(~orphan).then(of_changed("parent_")).alias("parent_changed"),
-    ).drop("_parent")
+    )
+
+
+def _looked_up(frame: pl.DataFrame, context: Context) -> pl.DataFrame:
+    parents = context.seeds.select(
+        pl.col("id").alias("_parent"),
+        pl.col("prompt").alias("parent_prompt"),
+        pl.col("response").alias("parent_response"),
+    )
+    named = frame.with_columns(pl.col("parents").list.first().alias("_parent"))
+    return named.join(parents, on="_parent", how="left", maintain_order="left").drop("_parent")
 
 
 def chain_of(names: Sequence[str], settings: Mapping[str, Mapping[str, Any]] | None = None) -> Chain:
@@ -102,5 +107,14 @@ def _build(name: str, settings: Mapping[str, Any]) -> Filter:
         if key not in known:
             listed = ", ".join(sorted(known)) or "none"
             raise RecipeError(f"filter '{name}' has no setting '{key}'; known: {listed}")
-    built: Filter = kind(**settings)
+    for key, value in settings.items():
+        if isinstance(value, float) and not math.isfinite(value):
+            raise RecipeError(f"{name}.{key}: {value} is no number to compare with")
+    try:
+        built: Filter = TypeAdapter(kind).validate_python(dict(settings))
+    except ValidationError as error:
+        fault = error.errors()[0]
+        key = ".".join(str(part) for part in fault["loc"])
+        message = fault["msg"][:1].lower() + fault["msg"][1:]
+        raise RecipeError(f"{name}.{key}: {message} (got {fault['input']!r})") from None
     return built

@@ -7,9 +7,10 @@ character costs five n-grams; what it catches is the same sentence with a comma 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import polars as pl
+from pydantic import Field
 
 from augment.language import language_expr
 from filters import Context
@@ -27,9 +28,9 @@ class NearDup:
     `n` characters for Chinese, Japanese and Korean, `n_letters` for other scripts; each has its own index.
     """
 
-    threshold: float = 0.7
-    n: int = 5
-    n_letters: int = 9
+    threshold: Annotated[float, Field(gt=0, le=1)] = 0.7
+    n: Annotated[int, Field(ge=1, le=64)] = 5
+    n_letters: Annotated[int, Field(ge=1, le=64)] = 9
     name: ClassVar[str] = "near_dup"
     scores: ClassVar[dict[str, Any]] = {"near_dup_jaccard": pl.Float64, "near_dup_of": pl.String}
 

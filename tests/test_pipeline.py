@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import sqlite3
+from itertools import chain
 from pathlib import Path
 
 import polars as pl
@@ -11,25 +13,21 @@ import pytest
 
 from augment.engines import EngineOptions, open_engine
 from augment.errors import RecipeError, RunError
-from augment.pipeline import Curated, curate
+from augment.pipeline import Curated, _unfinished, curate
+from augment.places import data_dir
 from augment.plan import make_plan
 from augment.recipe import read_recipe
-from augment.records import SCHEMA, VERDICT
-from augment.replies import ReplyStore
-
-QUESTIONS = (
-    "最近总是失眠，晚上躺下两个小时都睡不着，应该怎么调整作息？",
-    "孩子三岁，咳嗽有痰已经一周了，要不要去医院拍片检查？",
-    "妈妈血压一直在高位徘徊，换了药以后头晕，是不是药的问题？",
-    "工作压力大，周日晚上就开始心慌，这样算不算焦虑症？",
-    "膝盖上下楼梯疼，跑步的人还能不能继续跑下去？",
-)
+from augment.records import SCHEMA, VERDICT, Reply
+from augment.sources import open_source
 
 
 def seeds(place: Path, rows: int = 40, name: str = "seeds.jsonl") -> str:
+    """A file of unlike questions, the sample's."""
+    texts = [path.read_text("utf-8").splitlines() for path in sorted((data_dir() / "sample").glob("*_zh.jsonl"))]
+    asked = [json.loads(line)["question"] for line in chain.from_iterable(texts)][:rows]
     lines = (
-        {"question": f"第{i}号：{QUESTIONS[i % 5]}", "answer": f"这是给第{i}号的回答。", "label": "甲"}
-        for i in range(rows)
+        {"question": f"第{i}号：{each}", "answer": f"这是给第{i}号的回答。", "label": "甲"}
+        for i, each in enumerate(asked)
     )
     (place / name).write_text("\n".join(json.dumps(line, ensure_ascii=False) for line in lines))
     return name
@@ -64,20 +62,23 @@ def test_a_total_is_spread_over_the_seeds(place):
 def test_rejected_candidates_are_refilled_until_n_is_met(place):
     source = seeds(place)
     unsifted = run(source=source, n="3x", out=place / "a")
-    limit = int(variants(unsifted)["prompt"].str.len_chars().median())
+    longer = variants(unsifted).join(curated(unsifted), left_on=pl.col("parents").list.first(), right_on="id")
+    limit = (
+        longer.select(pl.col("prompt").str.len_chars() / pl.col("prompt_right").str.len_chars()).to_series().median()
+    )
     done = run(
         source=source,
         n="3x",
         out=place / "b",
         filters="length",
-        set={"length": {"max_prompt": limit}},
+        set={"length": {"max_ratio_prompt": limit}},
         max_attempts="9x",
     )
     counts = done.summary.counts
     assert counts["candidates"] > 120
     assert counts["kept"] == 120 - sum(each["target"] - each["kept"] for each in counts["seeds_short"])
     assert counts["kept"] > 100
-    assert variants(done)["prompt"].str.len_chars().max() <= limit
+    assert variants(done)["length_ratio_prompt"].max() <= limit
 
 
 def test_a_seed_that_cannot_reach_n_is_listed_with_its_counts(place):
@@ -105,20 +106,44 @@ def test_every_row_is_accounted_for_in_the_files(place):
     assert rejected["reason"].null_count() == 0
 
 
-def test_the_exam_reaches_no_generator_and_no_file(place):
+def everything_sent(place: Path) -> str:
+    with sqlite3.connect(place / "home/replies.sqlite") as store:
+        return "".join(row[0] for row in store.execute("select request from replies"))
+
+
+def everything_written(done: Curated) -> str:
+    frames = [pl.read_parquet(done.path / name) for name in ("curated/train.parquet", "rejected.parquet")]
+    texts = [path.read_text() for path in done.path.iterdir() if path.suffix in {".json", ".md"}]
+    return "".join(str(frame.to_dicts()) for frame in frames) + "".join(texts)
+
+
+@pytest.mark.parametrize("filters", ["none", "default"])
+def test_the_exam_reaches_no_generator_and_no_file(place, filters):
     source = seeds(place)
-    done = run(source=source, n="2x", holdout=0.4)
-    plan_exam = make_plan(
-        read_recipe({"source": source, "llm": "echo", "filters": "none", "generators": "persona", "holdout": 0.4}), None
-    ).exam
-    assert len(plan_exam) > 5
-    held = set(plan_exam["id"])
-    rows = curated(done)
-    assert not held & set(rows["id"])
-    assert not held & set(rows["parents"].explode().drop_nulls())
-    with ReplyStore(place / "home/replies.sqlite") as store:
-        sent = " ".join(json.dumps(store.asked(key)[0], ensure_ascii=False) for key in variants(done)["reply_key"])
-    assert not any(prompt in sent for prompt in plan_exam["prompt"])
+    file = Path(source)
+    lines = file.read_text().splitlines()
+    file.write_text("\n".join([*lines, *lines[:20], *(line.replace("这是给", "另一个给") for line in lines)]))
+    held = open_source(source, holdout=0.4).exam
+    done = run(source=source, n="2x", holdout=0.4, filters=filters)
+    assert held["prompt"].n_unique() > 5
+    sent, written = everything_sent(place), everything_written(done)
+    assert len(sent) > 1000
+    for prompt in held["prompt"]:
+        assert prompt not in sent
+        assert prompt not in written
+    assert not set(held["id"]) & set(curated(done)["id"])
+
+
+def test_a_further_exam_is_kept_out_whatever_the_filters(place):
+    source = seeds(place)
+    lines = Path(source).read_text().splitlines()
+    (place / "exam.jsonl").write_text("\n".join(lines[:15]))
+    done = run(source=source, n="1x", exam="exam.jsonl", filters="none")
+    assert done.summary.counts["seeds"] == 25
+    sent, written = everything_sent(place), everything_written(done)
+    for line in lines[:15]:
+        assert json.loads(line)["question"] not in sent
+        assert json.loads(line)["question"] not in written
 
 
 def test_all_columns_are_typed_in_every_file(place):
@@ -261,3 +286,46 @@ def test_the_outcome_does_not_depend_on_the_size_of_shards(place, monkeypatch):
     monkeypatch.setattr("augment.quota.SHARD", 7)
     small = variants(run(**flags, out=place / "b"))
     assert small.equals(whole)
+
+
+def test_an_answer_that_the_model_did_not_end_is_never_data():
+    for finish, said in {"length": "truncated", "content_filter": "ended by content_filter"}.items():
+        assert _unfinished(Reply("k", "我想问一下我妈", finish)).reason == said
+    assert _unfinished(Reply("k", "我想问一下我妈吃药的事", "stop")) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "setting", "said"),
+    [
+        ("near_dup", {"threshold": "abc"}, "near_dup.threshold: .*number.*'abc'"),
+        ("near_dup", {"threshold": float("nan")}, "near_dup.threshold: nan is no number"),
+        ("near_dup", {"threshold": 7}, "near_dup.threshold: .*less than or equal to 1"),
+        ("near_dup", {"n": 0}, "near_dup.n: .*greater than"),
+        ("length", {"max_prompt": [1]}, "length.max_prompt: .*integer"),
+    ],
+)
+def test_a_setting_of_the_wrong_kind_is_named(place, name, setting, said):
+    recipe = read_recipe({"source": seeds(place), "llm": "echo", "filters": name, "set": {name: setting}})
+    with pytest.raises(RecipeError, match=said):
+        make_plan(recipe, None)
+
+
+def test_a_lock_file_alone_makes_no_folder_ours(place):
+    (place / "mine").mkdir()
+    (place / "mine/.lock").touch()
+    (place / "mine/README.md").write_text("my own words")
+    with pytest.raises(RunError, match="not a run folder"):
+        run(source=seeds(place), out=place / "mine")
+    assert (place / "mine/README.md").read_text() == "my own words"
+
+
+def test_a_folder_that_cannot_be_made_is_one_line(place):
+    (place / "file").write_text("x")
+    with pytest.raises(RunError, match="cannot write to the run folder"):
+        run(source=seeds(place), out=place / "file/r")
+
+
+def test_nothing_about_the_server_or_this_machine_is_published(place):
+    done = run(source=seeds(place), n="1x", base_url="http://secret-host/v1")
+    assert "secret-host" not in everything_written(done)
+    assert str(place) not in everything_written(done)

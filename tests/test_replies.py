@@ -70,3 +70,20 @@ def test_a_file_that_is_no_store_is_said(tmp_path):
     (tmp_path / "s.sqlite").write_text("this is not a database, whatever its name says" * 100)
     with pytest.raises(RunError, match="cannot open the reply store"):
         ReplyStore(tmp_path / "s.sqlite")
+
+
+def test_a_shorter_run_never_replaces_a_longer_answer(tmp_path):
+    with ReplyStore(tmp_path / "s.sqlite") as store:
+        long, short = ask(1, max_tokens=200), ask(1, max_tokens=100)
+        store.put(long, Reply(long.key, "全", "stop"))
+        store.put(short, Reply(short.key, "半", "length"))
+        assert store.answered([long])[long.key].text == "全"
+        store.put(ask(2, 100), Reply(ask(2).key, "短", "length"))
+        store.put(ask(2, 50), Reply(ask(2).key, "更短", "length"))
+        assert store.answered([ask(2, 100)])[ask(2).key].text == "短"
+
+
+def test_a_failure_is_not_an_answer(tmp_path):
+    with ReplyStore(tmp_path / "s.sqlite") as store:
+        store.put(ask(1), Reply(ask(1).key, "", "error", error="HTTP 400: no"))
+        assert store.answered([ask(1)]) == {}

@@ -34,10 +34,11 @@ def words(server: Served, place: Path, *more: object) -> list[str]:
     return ["text", *flags, "--filters", "none", "--n", "4x", "--out", "r", *map(str, more)]
 
 
-def start(server: Served, place: Path, *more: object) -> subprocess.Popen[str]:
-    """The command in a process of its own, as a shell starts it."""
+def start(server: Served, place: Path, *more: object, shard: int = 1000) -> subprocess.Popen[str]:
+    """The command in a process of its own, as a shell starts it; with shards of another size."""
     environment = {**os.environ, "AUGMENT_HOME": str(place / "home"), "PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "-m", "augment.cli", *words(server, place, *more)]
+    program = f"import augment.quota\naugment.quota.SHARD = {shard}\nfrom augment.cli import main\nmain()"
+    command = [sys.executable, "-c", program, *words(server, place, *more)]
     return subprocess.Popen(
         command, cwd=place, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
@@ -77,15 +78,19 @@ def test_a_killed_run_goes_on_where_it_was_and_ends_with_the_same_bytes(place, a
     assert repeated <= 2 * 8, "only what was in flight at a kill may be asked again"
 
 
-def test_a_stopped_run_drains_says_how_to_go_on_and_repeats_nothing(place, augment):
+@pytest.mark.parametrize("shard", [1000, 5])
+def test_a_stopped_run_drains_says_how_to_go_on_and_repeats_nothing(place, augment, shard):
     seeds(place)
     with serve(latency=0.05) as server:
-        process = start(server, place, "--concurrency", 8)
+        process = start(server, place, "--concurrency", 8, shard=shard)
         wait_for(server, 40)
         process.send_signal(signal.SIGTERM)
         _, err = process.communicate(timeout=30)
         assert process.returncode == 130
         assert "to go on, give the same command again" in err
+        again = err.splitlines()[-1].split()
+        assert again[0] == "augment"
+        assert again[1:] == words(server, place, "--concurrency", 8)
         assert "Traceback" not in err
         assert not (place / "r/manifest.json").exists()
         assert augment(*words(server, place)).code == 0

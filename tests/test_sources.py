@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 
 from augment.errors import SourceError
-from augment.sources import CELL_LIMIT, open_source, read_card, split_of
+from augment.sources import CELL_LIMIT, open_source, read_card
 
 CHBENCH = os.environ.get("AUGMENT_CHBENCH_DIR")
 
@@ -35,20 +35,30 @@ def test_sample_is_whole_and_spread_over_its_topics(place):
     assert rows["response"].null_count() == 0
 
 
-def test_the_exam_is_a_fixed_share_by_id_alone(place):
-    source = open_source("sample")
-    assert {split_of(each, 0.2) for each in source.exam["id"]} == {"exam"}
-    assert {split_of(each, 0.2) for each in source.seeds["id"]} == {"train"}
-    share = sum(split_of(f"{i:016x}", 0.2) == "exam" for i in range(10_000)) / 10_000
-    assert 0.18 < share < 0.22
+def questions(count: int, answer: str = "答") -> str:
+    return "question,answer,topic\n" + "".join(f"第{i}个问题怎么办,{answer}{i},甲\n" for i in range(count))
 
 
-def test_a_row_keeps_its_split_when_others_are_added(place):
-    one = write(place / "one.csv", "question,answer\n" + "".join(f"问题{i}怎么办,答{i}\n" for i in range(50)))
-    more = write(place / "more.csv", "question,answer\n" + "".join(f"问题{i}怎么办,答{i}\n" for i in range(100)))
-    first, second = open_source(str(one), holdout=0.3), open_source(str(more), holdout=0.3)
-    assert set(first.exam["id"]) <= set(second.exam["id"])
-    assert not set(first.seeds["id"]) & set(second.exam["id"])
+def test_the_exam_is_a_fixed_share(place):
+    source = open_source(str(write(place / "a.csv", questions(3000))), holdout=0.2)
+    assert 0.18 < len(source.exam) / 3000 < 0.22
+    assert not set(source.exam["prompt"]) & set(source.seeds["prompt"])
+
+
+def test_a_question_keeps_its_split_whatever_else_changes(place):
+    exam = set(open_source(str(write(place / "a.csv", questions(50))), holdout=0.3).exam["prompt"])
+    more = open_source(str(write(place / "b.csv", questions(100))), holdout=0.3)
+    corrected = open_source(str(write(place / "c.csv", questions(50, "改过的答"))), holdout=0.3)
+    relabelled = open_source(str(place / "a.csv"), holdout=0.3, columns={"label": "answer", "response": "topic"})
+    assert exam <= set(more.exam["prompt"])
+    assert set(corrected.exam["prompt"]) == set(relabelled.exam["prompt"]) == exam
+
+
+def test_two_answers_to_one_question_stay_on_one_side(place):
+    both = questions(50) + questions(50, "又答").split("\n", 1)[1]
+    source = open_source(str(write(place / "a.csv", both)), holdout=0.4)
+    assert source.rows_in == 100
+    assert not set(source.exam["prompt"]) & set(source.seeds["prompt"])
 
 
 def test_columns_are_mapped_as_told(place):
@@ -303,3 +313,20 @@ def test_the_real_chbench_rows_are_all_read(place):
     assert source.rejected.is_empty()
     assert dict(rows.group_by("label").len().rows()) == {"mental": 72, "physical": 72}
     assert rows["response"].null_count() == 0
+
+
+def test_an_unclosed_quote_costs_its_own_line(place):
+    body = "".join(f"问题{i}怎么办,答{i}\n" for i in range(100))
+    file = write(
+        place / "a.csv",
+        f'question,answer\n{body}"没有收尾的引号,答\n"多行\n问题怎么办",答\n{body.replace("问题", "疑问")}',
+    )
+    source = open_source(str(file))
+    assert len(source.seeds) == 201
+    assert reasons(source) == {"a quote that is never closed": 1}
+    assert "a.csv:102" in source.rejected["detail"].to_list()
+
+
+def test_two_columns_of_one_name_are_said(place):
+    with pytest.raises(SourceError, match="two columns called 'q'"):
+        open_source(str(write(place / "a.csv", "q,q,answer\na,b,c\n")))

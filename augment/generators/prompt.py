@@ -38,7 +38,7 @@ class Prompt:
         """The JSON schema of the answer: an object of non-empty strings."""
         return {
             "type": "object",
-            "properties": {name: {"type": "string"} for name in self.fields},
+            "properties": {name: {"type": "string", "minLength": 1} for name in self.fields},
             "required": list(self.fields),
             "additionalProperties": False,
         }
