@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from augment.errors import Interrupted
-from augment.generators import SelfAnswering
+from augment.generators import answers_itself
 from augment.plan import Plan, Shard
 from augment.records import Reply, Request
 from augment.replies import ReplyStore
@@ -51,7 +51,7 @@ def local(plan: Plan, shards: Iterable[Shard], store: ReplyStore, tally: Tally) 
 
     def unanswered(shard: Shard) -> list[Request]:
         """Puts the shard in the queue; its requests that are neither answered nor already asked."""
-        asked = [request for _, generator, request in plan.requests(shard) if not isinstance(generator, SelfAnswering)]
+        asked = [request for _, generator, request in plan.requests(shard) if not answers_itself(generator)]
         known = store.answered(asked)
         tally.replies_reused += len(known)
         waiting = _Waiting(Answered(shard), {each.key for each in asked} - known.keys())

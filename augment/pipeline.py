@@ -12,7 +12,7 @@ import polars as pl
 
 from augment.errors import Interrupted
 from augment.executors import Answer, Answered, local
-from augment.generators import Generator, SelfAnswering
+from augment.generators import Generator, answers_itself
 from augment.places import home
 from augment.plan import Plan
 from augment.publish import Workshop
@@ -84,7 +84,7 @@ def read(plan: Plan, answered: Answered, store: ReplyStore) -> pl.DataFrame:
     lines = []
     for (record, generator, request), (position, candidate) in zip(asked, places, strict=True):
         reply = replies.get(request.key)
-        if reply is None and isinstance(generator, SelfAnswering):
+        if reply is None and answers_itself(generator):
             reply = generator.answer(request)
         if reply is None:
             raise AssertionError(f"no reply for {request.generator} k={request.k} of {request.record}")
@@ -129,7 +129,7 @@ def _line(plan: Plan, record: Row, generator: Generator, request: Request, reply
     if reply.error is not None:
         reason, _, detail = reply.error.partition(": ")
         return {**line, "id": request.key[:16], "dropped_by": FAILED, "reason": reason, "detail": detail}
-    unfinished = None if isinstance(generator, SelfAnswering) else _unfinished(reply)
+    unfinished = None if answers_itself(generator) else _unfinished(reply)
     made = unfinished or generator.read(record, reply)
     if isinstance(made, Rejected):
         verdict = {"dropped_by": "reply", "reason": made.reason, "detail": reply.text[:500]}

@@ -13,7 +13,7 @@ import polars as pl
 from augment import generators
 from augment.engines import Engine
 from augment.errors import RecipeError
-from augment.generators import Generator, SelfAnswering
+from augment.generators import Generator, answers_itself
 from augment.recipe import Recipe
 from augment.records import CONTENT, Request, Row, fingerprint
 from augment.sources import Source, open_source
@@ -88,7 +88,7 @@ class Plan:
             changes["temperature"] = self.recipe.temperature
         if self.recipe.max_tokens is not None:
             changes["max_tokens"] = self.recipe.max_tokens
-        if isinstance(generator, SelfAnswering):
+        if answers_itself(generator):
             changes |= {"engine": generator.name, "model": generator.version}
         elif self.engine is not None:
             changes |= {
@@ -113,7 +113,7 @@ def make_plan(recipe: Recipe, engine: Engine | None) -> Plan:
     chosen = tuple(generators.TABLE.load(name)(seed=recipe.seed) for name in weights)
     chain = chain_of(recipe.filters, recipe.settings)
     for each in chosen:
-        if not isinstance(each, SelfAnswering) and recipe.llm is None:
+        if not answers_itself(each) and recipe.llm is None:
             raise RecipeError(
                 f"generator '{each.name}' needs an LLM; add --llm openai:MODEL, or use --generators rules"
             )

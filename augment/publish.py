@@ -26,7 +26,7 @@ from augment.summary import Summary
 LOCK = ".augment.lock"
 """The file that is locked while a run is written; it also marks a folder as one of ours."""
 BLOCK = 2000
-"""Seeds whose rows are in memory at once while the files are written."""
+"""About how many rows are in memory at once while the files are written."""
 
 
 def manifest_of(folder: Path) -> dict[str, Any]:
@@ -124,8 +124,9 @@ class Workshop:
 
     def _blocks(self, plan: Plan) -> Iterator[tuple[pl.DataFrame, pl.DataFrame]]:
         """A stretch of seeds and all their candidates, in order, then the next."""
-        for start in range(0, len(plan.seeds), BLOCK):
-            end = start + BLOCK
+        step = max(1, BLOCK * len(plan.seeds) // (len(plan.seeds) + plan.total))
+        for start in range(0, len(plan.seeds), step):
+            end = start + step
             paths = [path for low, high, path in self.parts if low < end and high >= start]
             if paths:
                 here = pl.col("_position").is_between(start, end - 1)
@@ -133,7 +134,7 @@ class Workshop:
                 rows = pl.concat(frames, how="diagonal").sort("_position", "_candidate")
             else:
                 rows = pl.DataFrame(schema={**SCHEMA, **VERDICT, "_position": pl.Int64, "_candidate": pl.Int64})
-            yield plan.seeds.slice(start, BLOCK), rows
+            yield plan.seeds.slice(start, step), rows
 
     def _curated(self, plan: Plan) -> Iterator[pl.DataFrame]:
         first = 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from hashlib import blake2b
 from typing import Any, ClassVar
 
 import polars as pl
@@ -18,6 +19,11 @@ def seed_texts(seeds: pl.DataFrame, fields: str) -> pl.DataFrame:
     return seeds.select("id", text.alias("text")).filter(pl.col("text").is_not_null())
 
 
+def _digest(text: str) -> bytes:
+    """128 bits that stand for a text: an answer's thousand characters need not stay in memory."""
+    return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
+
+
 @dataclass(frozen=True)
 class ExactDup:
     """Drops rows whose changed text, apart from width, script, case and punctuation, was seen before."""
@@ -26,14 +32,15 @@ class ExactDup:
     scores: ClassVar[dict[str, Any]] = {"exact_dup_of": pl.String, "exact_dup_copy": pl.Boolean}
 
     def score(self, frame: pl.DataFrame, context: Context) -> pl.DataFrame:
-        first: dict[str, dict[str, str]] = context.memory.setdefault(self.name, {})
+        first: dict[str, dict[bytes, str]] = context.memory.setdefault(self.name, {})
         found: list[str | None] = []
         keys = frame.select("id", "changed_fields", fold(frame["changed"]).alias("key"))
         for row, fields, key in keys.iter_rows():
             if fields not in first:
                 seeds = seed_texts(context.seeds, fields)
-                first[fields] = dict(zip(fold(seeds["text"]).reverse(), seeds["id"].reverse(), strict=True))
-            owner = first[fields].setdefault(key, row) if key else row
+                pairs = zip(fold(seeds["text"]).reverse(), seeds["id"].reverse(), strict=True)
+                first[fields] = {_digest(text): id for text, id in pairs}
+            owner = first[fields].setdefault(_digest(key), row) if key else row
             found.append(None if owner == row else owner)
         return frame.with_columns(
             pl.Series("exact_dup_of", found, dtype=pl.String),

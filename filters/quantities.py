@@ -10,6 +10,7 @@ import re
 import unicodedata
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import lru_cache
 
 _DIGITS = {"零": 0, "〇": 0, "一": 1, "二": 2, "两": 2, "三": 3, "四": 4, "五": 5, "六": 6, "七": 7, "八": 8, "九": 9}
 _TENS = {"十": 10, "百": 100, "千": 1000, "万": 10_000, "亿": 100_000_000}
@@ -135,7 +136,8 @@ class Quantity:
         return other.unit == self.unit or not self.unit or (not other.unit and self.unit in _UNSTATED)
 
 
-def quantities(text: str) -> list[Quantity]:
+@lru_cache(maxsize=4096)  # a parent's text is read for each of its variants
+def quantities(text: str) -> tuple[Quantity, ...]:
     """All quantities of a text, in order."""
     plain = unicodedata.normalize("NFKC", text).lower()
     for pattern, replacement in _REWORDED:
@@ -146,7 +148,7 @@ def quantities(text: str) -> list[Quantity]:
         found.append(Quantity("每", _EVERY.get(period, period), True))
     for match in _QUANTITY.finditer(_PER.sub(" ", plain)):
         found.extend(_read(match))
-    return found
+    return tuple(found)
 
 
 def _read(match: re.Match[str]) -> list[Quantity]:
@@ -228,6 +230,7 @@ _FORBIDDING = re.compile(
 )
 
 
+@lru_cache(maxsize=4096)
 def negations(text: str) -> tuple[int, int]:
     """How many negations state something, and how many of those say what cannot, must or need not be.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import signal
 import socket
 import threading
 import time
@@ -14,7 +15,9 @@ import orjson
 import pytest
 
 from augment.engines import EngineOptions
+from augment.engines.chat import MOST_TOKENS, Dialect
 from augment.engines.openai import OpenAI
+from augment.engines.server import Server
 from augment.engines.slots import AHEAD
 from augment.errors import EngineError
 from augment.records import Reply, Request
@@ -22,6 +25,27 @@ from tests.server import Served, content, serve
 
 SCHEMA = {"type": "object", "properties": {"question": {"type": "string"}}, "required": ["question"]}
 SECRET = "sk-very-secret-0123456789"
+DEADLINE = 60.0
+"""Seconds after which a test that hangs fails; the slowest takes three."""
+
+
+@pytest.fixture(autouse=True)
+def _deadline() -> Iterator[None]:
+    """Interrupts whatever the main thread waits for, and again every few seconds while it cleans up."""
+
+    def late(*_: Any) -> None:
+        raise TimeoutError(f"no end after {DEADLINE:g} s")
+
+    if not hasattr(signal, "setitimer"):
+        yield
+        return
+    before = signal.signal(signal.SIGALRM, late)
+    signal.setitimer(signal.ITIMER_REAL, DEADLINE, 5.0)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0.0)
+        signal.signal(signal.SIGALRM, before)
 
 
 @pytest.fixture(autouse=True)
@@ -145,6 +169,81 @@ def test_a_server_that_dies_ends_the_run() -> None:
             list(replies)
 
 
+@pytest.mark.parametrize("concurrency", [1, 40])  # 40: all rows are begun, so no other answer vouches for the server
+def test_a_request_that_drops_every_connection_costs_one_row(concurrency: int) -> None:
+    with serve(drop_share=0.1) as server:
+        requests = asks(40)
+        replies = list(engine(server, concurrency, retries=0).generate(requests))
+        dropped = {key for key, *_, status in server.log() if status == 499}
+    bad = {reply.key: reply.error for reply in replies if reply.error}
+    assert len(replies) == 40 and 0 < len(bad) < 15
+    assert {request.key for request in requests if key_of(request) in dropped} == bad.keys()
+    assert all(error and "Disconnected" in error for error in bad.values())
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://user:hunter2@127.0.0.1:9",
+        "user:hunter2@example.com/v1",
+        "http://user:hunter2/x@example.com",
+        "http://user:hunter2＠example.com",
+        "https://example.com/v1?api-key=hunter2",
+        "https://example.com/v1#hunter2",
+    ],
+)
+def test_an_address_with_a_secret_is_refused_unseen(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for given in (url, None):  # by flag, then by variable
+        with pytest.raises(EngineError, match="put the key into OPENAI_API_KEY: nothing secret") as raised:
+            OpenAI.open("m", EngineOptions(base_url=given))
+        assert "hunter2" not in str(raised.value) and "\n" not in str(raised.value)
+        monkeypatch.setenv("OPENAI_BASE_URL", url)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://[::1",
+        "[::1",
+        "http://例え.jp:9",
+        "例え.jp:9",
+        "http://127.0.0.1:9/é",
+        "http://127.0.0.1:port",
+        "http://127.0.0.1:99999",
+        "ftp://127.0.0.1",
+        "http://",
+        "http://a..b",
+    ],
+)
+def test_what_is_no_address_is_one_line(url: str) -> None:
+    with pytest.raises(EngineError, match="is no address; write|no answer from http://a") as raised:
+        OpenAI.open("m", EngineOptions(base_url=url))
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("scheme", "address"),
+    [
+        ("http", "localhost"),
+        ("http", "LOCALHOST:8000"),
+        ("http", "127.0.0.1:8000"),
+        ("http", "10.1.2.3:8000"),
+        ("http", "172.16.0.9"),
+        ("http", "192.168.1.2:8000"),
+        ("http", "[::1]:8000"),
+        ("https", "10.evil.com"),
+        ("https", "127.evil.com:8000"),
+        ("https", "192.168.evil.com"),
+        ("https", "localhost.evil.com"),
+        ("https", "8.8.8.8:8000"),
+        ("https", "[2606:4700::1111]:8000"),
+        ("https", "api.example.com"),
+    ],
+)
+def test_only_a_private_address_is_asked_without_encryption(scheme: str, address: str) -> None:
+    assert Server.find(f"{address}/v1").url == f"{scheme}://{address}/v1"
+
+
 @pytest.mark.parametrize("suffix", ["", "/", "/v1/"])
 def test_the_address_may_be_written_in_any_way(plain: Served, suffix: str) -> None:
     options = EngineOptions(base_url=plain.url.removesuffix("/v1") + suffix)
@@ -188,6 +287,72 @@ def test_without_decoder_support_the_schema_goes_into_the_prompt_once_for_all(
     assert len(replies) == 50 and not [reply for reply in replies if reply.error]
     assert not opened.structured and opened.rungs == {"prompt": 50}
     assert len([record for record in caplog.records if "schema" in record.message]) == 1
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "Invalid parameter: 'response_format' of type 'json_schema' is not supported with this model.",
+        "Invalid schema for response_format 'x': In context=(), 'additionalProperties' is required to be supplied",
+        "Unsupported parameter: 'response_format'",
+        "This response_format type is unavailable now",
+        "This model does not support response format `json_schema`",
+        'response_format type must be one of "text" or "json_object", but got: json_schema',
+        "JSON schema conversion failed: Unrecognized schema",
+        "Failed to parse grammar",
+        "'response_format.type' must be 'text'",
+        "[{'type': 'literal_error', 'loc': ('body', 'response_format', 'type'), 'msg': \"Input should be 'text'\"}]",
+        '[{"type":"extra_forbidden","loc":["body","response_format"],"msg":"Extra inputs are not permitted"}]',
+        "The provided JSON schema contains features not supported by xgrammar.",
+        "guided_json is not supported by this engine",
+        "Guided decoding is not supported with speculative decoding",
+        "Structured outputs are not supported on the TPU backend",
+        "Failed to transform json schema into a grammar",
+        "Grammar-based generation (json_schema, regex, ebnf) is not supported when launched with --grammar-backend none",
+        "Failed to compile json grammar: Invalid type",
+    ],
+)
+def test_a_decoder_that_cannot_follow_a_schema_is_recognised(message: str) -> None:
+    dialect = Dialect("m")
+    assert dialect.adapt(ask(1, schema=SCHEMA), 400, message, dialect.version)
+    assert not dialect.structured
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "This prompt about a database schema is too long for the context window",
+        "Request body does not match the schema: messages[1].content: string too long",
+        "Content policy: discussing schema therapy and structured interviews is not allowed",
+        "The prompt is invalid: it asks for guided meditation",
+        "maximum context length is 8192 tokens, response_format included",
+        "Generated JSON does not match the expected schema. Error: jsonschema: '' does not validate with /required",
+    ],
+)
+def test_a_refusal_that_only_mentions_a_schema_costs_its_row(message: str) -> None:
+    dialect = Dialect("m")
+    assert not dialect.adapt(ask(1, schema=SCHEMA), 400, message, dialect.version)
+    assert dialect.structured and dialect.version == 0
+
+
+@pytest.mark.parametrize(
+    ("usage", "expected"),
+    [
+        ('{"prompt_tokens": 1180591620717411303424, "completion_tokens": 18446744073709551615}', (0, MOST_TOKENS)),
+        ('{"prompt_tokens": -7, "completion_tokens": 4294967296}', (0, MOST_TOKENS)),
+        ('{"prompt_tokens": 1.5, "completion_tokens": "12"}', (0, 0)),
+        ('{"prompt_tokens": true, "completion_tokens": null}', (0, 0)),
+        ('{"prompt_tokens": 12, "completion_tokens": 2147483647}', (12, MOST_TOKENS)),
+        ("[3]", (0, 0)),
+        ("null", (0, 0)),
+    ],
+)
+def test_nonsense_about_usage_becomes_small_numbers(usage: str, expected: tuple[int, int]) -> None:
+    raw = f'{{"choices": [{{"message": {{"content": "Rest."}}}}], "usage": {usage}}}'.encode()
+    reply = Dialect("m").read(ask(1), raw, True)
+    assert (reply.tokens_in, reply.tokens_out) == expected
+    assert [type(reply.tokens_in), type(reply.tokens_out)] == [int, int]
+    assert (reply.text, reply.finish) == ("Rest.", "stop")  # no finish_reason there
 
 
 def test_refused_fields_are_left_out_once_for_all(caplog: pytest.LogCaptureFixture) -> None:
@@ -298,6 +463,31 @@ def test_drain_answers_what_is_in_flight_and_ends() -> None:
     assert list(opened.generate(asks(3))) == []  # drained for good
 
 
+def test_drain_withdraws_what_is_drawn_and_not_sent() -> None:
+    with serve(latency=1.0) as server:
+        opened = engine(server, 4)
+        drawn: list[Request] = []
+
+        def source() -> Iterator[Request]:
+            for request in map(ask, count()):
+                drawn.append(request)
+                yield request
+
+        def drain_when_full() -> None:
+            while len(drawn) < AHEAD * 4 or server.stats()["max_in_flight"] < 4:
+                time.sleep(0.01)
+            opened.drain()
+
+        thread = threading.Thread(target=drain_when_full, daemon=True)
+        thread.start()
+        got = [reply.key for reply in opened.generate(source())]
+        thread.join()
+        seen = [key for key, *_ in server.log()]
+        assert server.stats()["calls"] == 4
+    assert sorted(got) == sorted(request.key for request in drawn[:4])
+    assert len(drawn) == AHEAD * 4 and sorted(seen) == sorted(key_of(request) for request in drawn[:4])
+
+
 def test_drain_while_the_consumer_works(plain: Served) -> None:
     opened = engine(plain, 4)
     replies = opened.generate(map(ask, count()))
@@ -325,3 +515,11 @@ def test_the_key_is_sent_and_never_shown(monkeypatch: pytest.MonkeyPatch, caplog
         with pytest.raises(EngineError, match="wants a key"):
             engine(server)
     assert SECRET[:-1] not in caplog.text
+
+
+def test_a_200_that_quotes_the_key_is_masked(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", SECRET)
+    with serve(error_200=f"bad key {SECRET}") as server, caplog.at_level(logging.DEBUG):
+        (reply,) = engine(server, retries=1).generate(asks(1))
+    assert reply.error == "unusable answer: bad key ***"
+    assert SECRET not in caplog.text

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from augment.generators import SelfAnswering
+from augment.generators import answers_itself
 from augment.generators.edits import spliced
 from augment.generators.lexicon import lexicon_for
 from augment.generators.rules import GRAM, Rules, _grams, _likeness, _plain, variants_of
@@ -52,7 +52,7 @@ def kept(prompt: str, threshold: float = 0.65) -> int:
 
 
 def test_it_answers_its_own_requests_and_keeps_the_response():
-    assert isinstance(RULES, SelfAnswering)
+    assert answers_itself(RULES)
     record = row("孩子发烧怎么办？")
     request = RULES.ask(record, 3, ())
     assert (request.engine, request.model, request.template) == ("rules", Rules.version, f"rules@{Rules.version}")

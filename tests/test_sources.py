@@ -317,14 +317,12 @@ def test_the_real_chbench_rows_are_all_read(place):
 
 def test_an_unclosed_quote_costs_its_own_line(place):
     body = "".join(f"问题{i}怎么办,答{i}\n" for i in range(100))
-    file = write(
-        place / "a.csv",
-        f'question,answer\n{body}"没有收尾的引号,答\n"多行\n问题怎么办",答\n{body.replace("问题", "疑问")}',
-    )
+    more = body.replace("问题", "疑问")
+    file = write(place / "a.csv", f'question,answer\n"多行\n问题怎么办",答\n{body}"没有收尾的引号,答\n{more}')
     source = open_source(str(file))
     assert len(source.seeds) == 201
     assert reasons(source) == {"a quote that is never closed": 1}
-    assert "a.csv:102" in source.rejected["detail"].to_list()
+    assert "a.csv:104" in source.rejected["detail"].to_list()
 
 
 def test_two_columns_of_one_name_are_said(place):

@@ -20,8 +20,19 @@ log = logging.getLogger(__name__)
 
 SCHEMA_PROMPT = "\n\nAnswer with one JSON object and nothing else. It follows this JSON schema:\n"
 """Added to the last message where the server cannot constrain its decoder."""
+MOST_TOKENS = 2**31 - 1
+"""What a nonsensical usage report is cut to: fits any integer column."""
 
-_SCHEMA_WORDS = re.compile(r"response_format|json_schema|guided|structured|schema", re.IGNORECASE)
+_DECODER_WORDS = re.compile(
+    r"response[_ ](?:format|schema)|json[_ ]schema|guided[_ ](?:json|decod|gramm|generat)"
+    r"|structured[_ -]?(?:output|decod|generat)|\bx?grammar\b",
+    re.IGNORECASE,
+)
+_REFUSED_WORDS = re.compile(
+    r"support|unavailable|not available|invalid|must be|should be|requires?\b|unrecogni|unknown|unexpected|extra"
+    r"|permitted|allowed|fail|cannot|error",
+    re.IGNORECASE,
+)
 _UNKNOWN_WORDS = re.compile(r"unsupported|support|unrecogni|unknown|unexpected|extra|permitted|allowed", re.I)
 _NOT_A_NAME = re.compile(r"[^A-Za-z0-9_-]")
 _SPACE = re.compile(r"\s+")
@@ -34,11 +45,12 @@ class Unusable(Exception):
 class Dialect:
     """How to speak to one server. `structured`: its decoder follows a JSON schema, as far as we know."""
 
-    def __init__(self, model: str) -> None:
+    def __init__(self, model: str, secret: str = "") -> None:
         self.structured = True
         self.rungs: Counter[str] = Counter()  # answers to schema requests, by how the schema was asked for
         self.version = 0
         self._model = model
+        self._secret = secret  # kept out of whatever the server says
         self._limit = "max_tokens"
         self._dropped: set[str] = set()
 
@@ -71,7 +83,7 @@ class Dialect:
             return False
         if version != self.version:
             return True
-        if self.structured and request.schema is not None and _SCHEMA_WORDS.search(message):
+        if self.structured and request.schema is not None and _no_decoder(message):
             self.structured = False
             self._changed("no JSON schema in the decoder: the schema goes into the prompt", message)
         elif self._limit == "max_tokens" and "max_completion_tokens" in message:
@@ -107,10 +119,9 @@ class Dialect:
             choice = data["choices"][0]
             text = choice["message"].get("content")
             finish = choice.get("finish_reason") or "stop"
-            usage = data.get("usage") or {}
-            tokens = usage.get("prompt_tokens") or 0, usage.get("completion_tokens") or 0
         except (KeyError, IndexError, TypeError, AttributeError):
-            raise Unusable(complaint(raw) if isinstance(data, dict) and "error" in data else "no choices") from None
+            told = isinstance(data, dict) and "error" in data
+            raise Unusable(complaint(raw, self._secret) if told else "no choices") from None
         if text is None:
             if choice["message"].get("refusal"):
                 finish = "content_filter"
@@ -121,7 +132,22 @@ class Dialect:
             raise Unusable("content that is not text")
         if request.schema is not None:
             self.rungs["schema" if structured else "prompt"] += 1
-        return Reply(request.key, text, finish, *tokens)
+        usage = data.get("usage")
+        if not isinstance(usage, dict):
+            usage = {}
+        return Reply(
+            request.key, text, finish, _count(usage.get("prompt_tokens")), _count(usage.get("completion_tokens"))
+        )
+
+
+def _no_decoder(message: str) -> bool:
+    """Whether a refusal is about constraining the decoder, not about a request that happens to have a schema."""
+    return bool(_DECODER_WORDS.search(message) and _REFUSED_WORDS.search(message))
+
+
+def _count(tokens: Any) -> int:
+    """A number of tokens as a server reports it: a small natural number whatever it says."""
+    return min(max(tokens, 0), MOST_TOKENS) if type(tokens) is int else 0
 
 
 def complaint(raw: bytes, secret: str = "") -> str:
@@ -136,9 +162,9 @@ def complaint(raw: bytes, secret: str = "") -> str:
     except orjson.JSONDecodeError:
         pass
     if found is None:
-        found = raw[:2000].decode("utf-8", "replace")
+        found = raw.decode("utf-8", "replace")
     text = found if isinstance(found, str) else orjson.dumps(found).decode()
-    if secret:
+    if secret:  # before anything is cut: half a key is no "***"
         text = text.replace(secret, "***")
-    text = _SPACE.sub(" ", text).strip()
+    text = _SPACE.sub(" ", text[:2000]).strip()
     return text if len(text) <= 200 else text[:199] + "…"

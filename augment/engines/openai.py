@@ -23,7 +23,7 @@ from yarl import URL
 from augment.engines import EngineOptions, Keep, forget
 from augment.engines.chat import Dialect, Unusable, complaint
 from augment.engines.pace import Pace
-from augment.engines.server import Server
+from augment.engines.server import PATIENCE, Server
 from augment.engines.slots import Answer, Slots
 from augment.errors import EngineError
 from augment.records import Reply, Request
@@ -62,7 +62,7 @@ class OpenAI:
     served: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        self._dialect = Dialect(self.model)
+        self._dialect = Dialect(self.model, self.server.key)
         self._pace = Pace(max(1, self.options.concurrency))
         self._active: set[Slots] = set()
         self._drained = False
@@ -195,10 +195,20 @@ class OpenAI:
                         pace.refused(time.monotonic(), 1.0 if fault.wait is None else fault.wait, now)
             tries += 1
             if tries > self.options.retries or unusable >= UNUSABLE_TRIES:
-                if not fault.reached and self._answered == answered:
+                if not fault.reached and self._answered == answered and not await self._there(session):
                     raise EngineError(f"{self.server.url} has gone ({fault.what}); start it again, then run again")
                 return _failed(request, fault.what)
             await asyncio.sleep(self._delay(tries, fault))
+
+    async def _there(self, session: aiohttp.ClientSession) -> bool:
+        """Whether the server answers at all, whatever it says: if so, the fault lies with one request."""
+        url = URL(self.server.at("/models"), encoded=True)
+        patience = aiohttp.ClientTimeout(total=PATIENCE)
+        try:
+            async with session.get(url, allow_redirects=False, timeout=patience):
+                return True
+        except (aiohttp.ClientError, OSError):  # a TimeoutError is an OSError
+            return False
 
     def _delay(self, tries: int, fault: _Fault) -> float:
         """Seconds before the next try: never less than the server asks for, and never all at once.

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import http.client
+import ipaddress
 import os
-import re
+import unicodedata
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -19,8 +20,6 @@ from augment.errors import EngineError
 HOSTED = "https://api.openai.com/v1"
 PATIENCE = 5.0
 """Seconds to wait for the list of models."""
-
-_LOCAL = re.compile(r"(localhost|127\.|10\.|192\.168\.|\[)")
 
 
 class _StayHere(urllib.request.HTTPRedirectHandler):
@@ -42,7 +41,8 @@ class Server:
         """The server that `base_url` or OPENAI_BASE_URL names, with the key in OPENAI_API_KEY.
 
         Raises:
-            EngineError: neither names one and there is no key for the hosted one; or not an address.
+            EngineError: neither names one and there is no key for the hosted one; not an address; or one with
+                a user name, password or query, which would end up in messages and manifests.
         """
         key = os.environ.get("OPENAI_API_KEY", "").strip()
         if not key.isascii() or not key.isprintable():
@@ -52,18 +52,26 @@ class Server:
             raise EngineError(
                 "no server to ask; give --base-url http://HOST:PORT/v1, or set OPENAI_API_KEY for api.openai.com"
             )
-        if "://" not in url:
-            url = ("http://" if _LOCAL.match(url) else "https://") + url
-        parts = urllib.parse.urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise EngineError(f"--base-url '{url}' is no address; write http://HOST:PORT/v1")
+        if not set("@?#").isdisjoint(unicodedata.normalize("NFKC", url)):  # "http://user:p/w@host" has no userinfo
+            raise EngineError(
+                "--base-url (or OPENAI_BASE_URL) holds a user name, a password or a query; "
+                "put the key into OPENAI_API_KEY: nothing secret belongs in the address"
+            )
+        try:
+            if "://" not in url:
+                url = ("http://" if _local(urllib.parse.urlsplit(f"//{url}").hostname) else "https://") + url
+            parts = urllib.parse.urlsplit(url)
+            named = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+        except ValueError:  # half an IPv6 address, a port that is no number
+            named = False
+        if not named or not url.isascii() or not url.isprintable():
+            raise EngineError(f"--base-url {url!r} is no address; write http://HOST:PORT/v1, in ASCII")
         path = parts.path.rstrip("/").removesuffix("/chat/completions").rstrip("/") or "/v1"
-        return cls(urllib.parse.urlunsplit((parts.scheme, parts.netloc, path, parts.query, "")), key)
+        return cls(f"{parts.scheme}://{parts.netloc}{path}", key)
 
     def at(self, path: str) -> str:
-        """The address of `path`, with the query (an API version, say) that the base address has."""
-        base, mark, query = self.url.partition("?")
-        return f"{base}{path}{mark}{query}"
+        """The address of `path`."""
+        return self.url + path
 
     @property
     def proxy(self) -> str | None:
@@ -95,7 +103,7 @@ class Server:
                     where = error.headers.get("Location", "")
                     raise self.refusal(error.code, error.read(), where=where) from None
             return None
-        except (OSError, http.client.HTTPException) as error:
+        except (OSError, http.client.HTTPException, ValueError) as error:  # ValueError: a label IDNA cannot encode
             reason = getattr(error, "reason", None) or error
             raise EngineError(
                 f"no answer from {self.url}: {reason}; start the server there or give another --base-url"
@@ -122,6 +130,16 @@ class Server:
             known = f"it serves: {', '.join(served)}" if served else "check the model's name and --base-url"
             return EngineError(f"{self.url} does not know the model '{model}' {words}; {known}")
         return EngineError(f"{self.url} answers no more {words}; settle that with the server, then run again")
+
+
+def _local(host: str | None) -> bool:
+    """Whether `host` is this machine or an address of a private network, where servers have no certificate."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host or "").is_private  # loopback and link-local included
+    except ValueError:
+        return False
 
 
 def _revision(entry: dict[str, Any]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar, Protocol, runtime_checkable
+from typing import ClassVar, Protocol, TypeGuard
 
 from augment.records import Rejected, Reply, Request, Row
 from augment.registry import Table
@@ -43,8 +43,7 @@ class Generator(Protocol):
         ...
 
 
-@runtime_checkable
-class SelfAnswering(Protocol):
+class SelfAnswering(Generator, Protocol):
     """A generator that needs no engine: it answers its own requests, deterministically."""
 
     version: ClassVar[str]
@@ -52,3 +51,8 @@ class SelfAnswering(Protocol):
     def answer(self, request: Request) -> Reply:
         """The reply to a request made by this generator's own `ask`."""
         ...
+
+
+def answers_itself(generator: Generator) -> TypeGuard[SelfAnswering]:
+    """Whether a generator needs no engine."""
+    return hasattr(generator, "answer")

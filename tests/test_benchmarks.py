@@ -1,0 +1,44 @@
+"""Each benchmark runs at its smallest size, and what it says about correctness holds. Nothing here is timed."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.benchmarks.measure import ROOT
+from tests.benchmarks.orchestration import attainable
+
+NAMES = ("orchestration", "failures", "resume", "scale", "startup")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_benchmark_is_correct_at_its_smallest_size(name: str, tmp_path: Path) -> None:
+    written = tmp_path / "result.json"
+    command = [sys.executable, "-m", f"tests.benchmarks.{name}", "--smallest", "--json", str(written)]
+    done = subprocess.run(command, cwd=ROOT, env=dict(os.environ), capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stdout + done.stderr
+    result = json.loads(written.read_text("utf-8"))
+    assert result["rows"]
+    assert result["checks"]
+    assert all(check["holds"] for check in result["checks"])
+
+
+def test_a_check_that_fails_fails_the_benchmark() -> None:
+    result = importlib.import_module("tests.benchmarks.measure").Result("any")
+    assert not result.correct, "no check is no proof"
+    result.check("good", True)
+    assert result.correct
+    result.check("bad", False, 1)
+    assert not result.correct
+
+
+def test_the_bound_is_that_of_a_perfect_client() -> None:
+    assert attainable([1.0] * 8, 4) == 1.0
+    assert attainable([1.0] * 5, 4) == 5 / 8
+    assert attainable([1.0, 1.0, 1.0, 10.0], 2) == 13 / 22
