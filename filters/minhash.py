@@ -26,6 +26,9 @@ _PASS = 1 << 17  # n-grams permuted at a time: what stays in cache
 _BATCH = 1 << 18  # characters, or n-grams of candidate pairs, held at a time
 _PAIR_BITS = 44  # of an n-gram's hash when sets are compared: about one wrong n-gram in 10^8 pairs
 
+_ROW = np.uint64(0xFFFFFFFF)
+_KEY = ~_ROW
+
 _Number = TypeVar("_Number", np.int64, np.uint64)
 _Ints = NDArray[np.int64]
 _Hashes = NDArray[np.uint64]
@@ -153,14 +156,15 @@ def jaccard(texts: pl.Series, left: _Ints, right: _Ints, n: int) -> NDArray[np.f
 class NearIndex:
     """The rows seen so far; each new row goes only against earlier rows that were kept.
 
-    What it finds does not depend on how rows are cut into batches. It holds 12 bytes a band and row in
-    sorted segments, merged when they are about as long as the next, and the text of rows kept.
+    What it finds does not depend on how rows are cut into batches. It holds 8 bytes a band and row (half a key,
+    half the row's position) in sorted segments, merged when they are about as long as the next, and the text
+    of rows kept. Half a key is enough: what it mistakes for a bucket-mate, the exact check turns down.
     """
 
     threshold: float = 0.7
     n: int = 5
     kept: list[str | None] = field(default_factory=list)  # by position; None was dropped
-    _segments: list[tuple[_Hashes, NDArray[np.int32]]] = field(default_factory=list)
+    _segments: list[_Hashes] = field(default_factory=list)
 
     def match(self, texts: pl.Series, keep_all: bool = False) -> tuple[_Ints, NDArray[np.float64]]:
         """For each text the position of the most alike kept row (the earliest of equals), and its Jaccard.
@@ -194,35 +198,33 @@ class NearIndex:
     def _candidates(self, keys: _Hashes, base: int) -> tuple[_Ints, _Ints]:
         """Pairs (new row, earlier row) that share a bucket, in order; the new rows enter their buckets."""
         some = keys[:, 0] != 0
-        key = keys[some].ravel()
-        rows = np.repeat(base + np.flatnonzero(some), BANDS)
-        order = np.argsort(key, kind="stable")
-        key, rows = key[order], rows[order]
+        entries = keys[some].ravel() & _KEY | np.repeat((base + np.flatnonzero(some)).astype(np.uint64), BANDS)
+        entries.sort()
+        key, rows = entries & _KEY, (entries & _ROW).astype(np.int64)
         pairs, seen = [], np.zeros(len(key), dtype=np.int64)
-        for held, owner in self._segments:
-            low, high = np.searchsorted(held, key, side="left"), np.searchsorted(held, key, side="right")
-            pairs.append(_paired(rows, owner, low, high - low))
+        for held in self._segments:
+            low, high = np.searchsorted(held, key, side="left"), np.searchsorted(held, key | _ROW, side="right")
+            pairs.append(_paired(rows, held, low, high - low))
             seen += high - low
         begins = np.flatnonzero(np.append(True, key[1:] != key[:-1])[: len(key)])
         begin = np.repeat(begins, np.diff(np.append(begins, len(key))))
         rank = np.arange(len(key)) - begin
-        pairs.append(_paired(rows, rows, begin, np.clip(BUCKET - seen, 0, rank)))
-        enters = seen + rank < BUCKET
-        self._segments.append((key[enters], rows[enters].astype(np.int32)))
+        pairs.append(_paired(rows, entries, begin, np.clip(BUCKET - seen, 0, rank)))
+        self._segments.append(entries[seen + rank < BUCKET])
         self._merge()
         both = distinct(np.concatenate(pairs))
         return (both >> 32).astype(np.int64), (both & 0xFFFFFFFF).astype(np.int64)
 
     def _merge(self) -> None:
-        while len(self._segments) > 1 and len(self._segments[-2][0]) <= 2 * len(self._segments[-1][0]):
-            (left, left_rows), (right, right_rows) = self._segments[-2:]
-            key = np.concatenate([left, right])
-            order = np.argsort(key, kind="stable")  # two sorted runs: one merge, earlier rows first
-            self._segments[-2:] = [(key[order], np.concatenate([left_rows, right_rows])[order])]
+        while len(self._segments) > 1 and len(self._segments[-2]) <= 2 * len(self._segments[-1]):
+            longer = np.concatenate(self._segments[-2:])
+            del self._segments[-2:]
+            longer.sort(kind="stable")  # two sorted runs: one merge
+            self._segments.append(longer)
 
 
-def _paired(rows: _Ints, owner: _Ints | NDArray[np.int32], begin: _Ints, width: _Ints) -> _Ints:
-    """Each row with `width` owners from `begin` on, as row << 32 | owner; never with itself."""
+def _paired(rows: _Ints, held: _Hashes, begin: _Ints, width: _Ints) -> _Ints:
+    """Each row with the rows of `width` entries from `begin` on, as row << 32 | other; never with itself."""
     index = np.arange(int(width.sum())) + np.repeat(begin - (np.cumsum(width) - width), width)
-    pairs: _Ints = np.repeat(rows, width) << 32 | owner[index]
+    pairs: _Ints = np.repeat(rows, width) << 32 | (held[index] & _ROW).astype(np.int64)
     return pairs

@@ -51,6 +51,8 @@ def options() -> argparse.ArgumentParser:
     add("--truncate-share", type=float, default=0.0, help="share cut off unless max_tokens >= --enough")
     add("--enough", type=int, default=4096)
     add("--garble-share", type=float, default=0.0, help="share of 200s that hold no answer")
+    add("--drop-share", type=float, default=0.0, help="share of requests whose connection is always dropped")
+    add("--error-200", default="", help="answer everything with a 200 that holds this error")
     add("--filter-share", type=float, default=0.0, help="share of answers withheld by a content filter")
     add("--fatal-after", type=int, default=-1, help="calls after which every one gets --fatal-status")
     add("--fatal-status", type=int, default=401)
@@ -93,6 +95,8 @@ class Chat:
         try:
             body = orjson.loads(raw)
             key = content(body)
+            if _share(key, "drop") < self.args.drop_share and request.transport is not None:
+                request.transport.close()
             response = await self.chat(body, key)
         finally:
             self.flying -= 1
@@ -121,6 +125,8 @@ class Chat:
                 if _share(key, "kind") < 0.5:
                     return _error(500, "Internal error")
                 return _error(429, "Slow down", self.later())
+        if args.error_200:
+            return _json(200, {"error": args.error_200})
         slow = args.tail_factor if _share(key, "tail") < args.tail_share else 1.0
         if args.latency:
             await asyncio.sleep(args.latency * slow)
