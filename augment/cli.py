@@ -183,11 +183,15 @@ def _run(plan: Plan, json: bool) -> None:
 
 def _announce(plan: Plan, say: Any) -> None:
     for note in plan.source.notes:
-        say(f"{plan.source.name}: {note}", highlight=False)
+        say(f"{plan.source.name}: {note}", highlight=False, soft_wrap=True)
     if plan.recipe.llm is None and not plan.recipe.generators:
-        say("no --llm given: using the generator `rules`, which needs no model", highlight=False)
+        say("no --llm given: using the generator `rules`, which needs no model", highlight=False, soft_wrap=True)
     if plan.exam.is_empty():
-        say("no exam is held out; --holdout 20% keeps rows for evaluation, --exam FILE names others", highlight=False)
+        say(
+            "no exam is held out; --holdout 20% keeps rows for evaluation, --exam FILE names others",
+            highlight=False,
+            soft_wrap=True,
+        )
 
 
 def _print_summary(summary: Summary, path: Path) -> None:

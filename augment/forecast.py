@@ -50,7 +50,7 @@ def forecast(plan: Plan) -> dict[str, Any]:
         "tokens_in": round(tokens_in) if plan.recipe.llm else 0,
         "tokens_out": round(tokens_out) if plan.recipe.llm else 0,
         "filters": [each.name for each in plan.chain.filters],
-        "out": str(plan.out),
+        "out": str(plan.out) if plan.recipe.out or not plan.recipe.llm else f"{plan.out.parent}/{plan.name}-…",
         "examples": examples,
     }
 

@@ -52,6 +52,11 @@ class Plan:
     out: Path
 
     @property
+    def name(self) -> str:
+        """What the run is called: the recipe, or the source."""
+        return (self.recipe.name or self.source.name).replace("/", "-")
+
+    @property
     def fingerprint(self) -> str:
         """Identity of the run: the recipe's decisive keys, the source's and the exam's content, who answers."""
         who = (self.engine.name, self.engine.model, self.engine.revision) if self.engine else None
@@ -147,8 +152,7 @@ def make_plan(recipe: Recipe, engine: Engine | None) -> Plan:
         cap=max(1, round(share * recipe.max_attempts)),
         out=Path(),
     )
-    folder = f"{recipe.name or source.name}-{plan.fingerprint[:8]}".replace("/", "-")
-    return dataclasses.replace(plan, out=recipe.out or Path("runs") / folder)
+    return dataclasses.replace(plan, out=recipe.out or Path("runs") / f"{plan.name}-{plan.fingerprint[:8]}")
 
 
 def _without_exam_copies(source: Source, exam: pl.DataFrame) -> Source:
