@@ -10,7 +10,8 @@ import polars as pl
 
 from augment.errors import SourceError
 from augment.places import home
-from augment.sources import Source, card_names, read_card
+from augment.source_cards import card_names, read_card
+from augment.sources import Source
 
 SHOWN = ("id", "source", "split", "prompt", "response", "label")
 _PREVIEW = 100

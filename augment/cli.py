@@ -12,7 +12,6 @@ from augment.errors import AugmentError, RecipeError
 
 if TYPE_CHECKING:
     from augment.plan import Plan
-    from augment.summary import Summary
 
 app = typer.Typer(
     add_completion=False,
@@ -147,12 +146,12 @@ def _run(plan: Plan, json: bool) -> None:
 
     from augment.errors import Interrupted
     from augment.pipeline import curate
-    from augment.progress import watch
     from augment.summary import Tally
+    from augment.terminal import announce, print_summary, watch
 
     console = Console(stderr=True)
     stop = threading.Event()
-    _announce(plan, console.print)
+    announce(plan, console)
 
     def drain(_signum: int, _frame: object) -> None:
         if stop.is_set():
@@ -178,62 +177,8 @@ def _run(plan: Plan, json: bool) -> None:
     if json:
         _print_json({**done.summary.to_dict(), "path": str(done.path)})
     else:
-        _print_summary(done.summary, done.path)
-
-
-def _announce(plan: Plan, say: Any) -> None:
-    for note in plan.source.notes:
-        say(f"{plan.source.name}: {note}", highlight=False, soft_wrap=True)
-    if plan.recipe.llm is None and not plan.recipe.generators:
-        say("no --llm given: using the generator `rules`, which needs no model", highlight=False, soft_wrap=True)
-    if plan.exam.is_empty():
-        say(
-            "no exam is held out; --holdout 20% keeps rows for evaluation, --exam FILE names others",
-            highlight=False,
-            soft_wrap=True,
-        )
-
-
-def _print_summary(summary: Summary, path: Path) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    from augment.summary import total_rejected
-
-    counts = summary.to_dict()
-    console = Console()
-    console.print(
-        f"{counts['rows_in']:,} rows in = {counts['seeds']:,} seeds + {counts['exam']:,} exam"
-        f" + {counts['source_rejected']:,} rejected + {counts['unused']:,} unused",
-        highlight=False,
-    )
-    console.print(
-        f"{counts['candidates']:,} candidates = {counts['kept']:,} kept"
-        f" + {total_rejected(counts):,} rejected + {counts['failed']:,} failed",
-        highlight=False,
-    )
-    dropped = [
-        (name, reason, count) for name, reasons in counts["rejected"].items() for reason, count in reasons.items()
-    ]
-    dropped += [("failed", reason, count) for reason, count in counts["failures"].items()]
-    if dropped:
-        table = Table("dropped by", "reason", "rows", box=None)
-        table.columns[2].justify = "right"
-        for name, reason, count in sorted(dropped, key=lambda each: -each[2]):
-            table.add_row(name, reason, f"{count:,}")
-        console.print(table)
-    short = counts["seeds_short"]
-    if short:
-        missing = counts["target"] - counts["kept"]
-        console.print(f"{len(short):,} seeds are {missing:,} variants short; summary.json lists them", highlight=False)
-    if counts["requests_sent"] or counts["replies_reused"]:
-        console.print(
-            f"{counts['requests_sent']:,} requests answered, {counts['replies_reused']:,} replies reused, "
-            f"{counts['tokens_in']:,} tokens in, {counts['tokens_out']:,} out",
-            highlight=False,
-        )
-    console.print(f"{counts['kept']:,} of {counts['target']:,} variants in {counts['seconds']} s:", highlight=False)
-    typer.echo(path)
+        print_summary(done.summary, Console())
+        typer.echo(done.path)
 
 
 def _print_json(value: Any) -> None:

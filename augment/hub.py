@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import orjson
 
 from augment.errors import SourceError
 from augment.readers import Table
-
-if TYPE_CHECKING:
-    from augment.sources import Card
+from augment.source_cards import Card
 
 
 def download(card: Card, folder: Path, name: str) -> Path:
@@ -53,8 +50,6 @@ def load_hub_dataset(name: str) -> tuple[Card, Table]:
     """
     from datasets import load_dataset
     from huggingface_hub.errors import HfHubHTTPError
-
-    from augment.sources import Card
 
     try:
         splits = load_dataset(name)

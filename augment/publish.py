@@ -17,7 +17,7 @@ import orjson
 import polars as pl
 
 from augment import __version__
-from augment.card import card
+from augment.dataset_card import dataset_card
 from augment.errors import RunError
 from augment.plan import Plan, Shard
 from augment.records import SCHEMA, VERDICT
@@ -110,7 +110,7 @@ class Workshop:
         self._write_rows("rejected.parquet", judged, lambda: self._rejected(plan))
         pretty = orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE
         self._write("summary.json", orjson.dumps(summary.to_dict(), option=pretty))
-        self._write("README.md", card(plan, summary).encode())
+        self._write("README.md", dataset_card(plan, summary).encode())
         names = ("curated/train.parquet", "rejected.parquet", "summary.json", "README.md")
         record = {
             "augment": __version__,

@@ -7,20 +7,19 @@ lost on the way with its reason.
 from __future__ import annotations
 
 import os
-import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import polars as pl
-from pydantic import BaseModel, ConfigDict, ValidationError
 
 from augment.errors import SourceError
+from augment.hub import download, load_hub_dataset
 from augment.places import data_dir, home
 from augment.readers import FORMATS, Table, read_file
 from augment.records import SCHEMA, VERDICT, fingerprint, row_id
-from augment.registry import closest
+from augment.source_cards import Card, card_names, read_card
 from filters.fold import fold
 
 CELL_LIMIT = 100_000
@@ -58,26 +57,6 @@ COMMON_NAMES = {
 """What people call our columns, in order of preference; compared without case."""
 
 
-class Card(BaseModel):
-    """A source card: `data/sources/NAME.toml`. Paths are relative to the card."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    title: str = ""
-    description: str = ""
-    licence: str = "unknown"
-    licence_note: str = ""
-    citation: str = ""
-    languages: list[str] = []
-    holdout: float = 0.0
-    files: list[str] = []
-    hub: str = ""
-    hub_files: list[str] = []
-    directory_env: str = ""
-    columns: dict[str, str] = {}
-    file_values: dict[str, dict[str, str]] = {}
-
-
 @dataclass(frozen=True)
 class Source:
     """Rows ready to plan with. `seeds` and `exam` have the dataset's columns; `rejected` has the verdict's too.
@@ -99,29 +78,6 @@ class Source:
     def fingerprint(self) -> str:
         """Identity of the content: every seed and exam id, in order."""
         return fingerprint(self.seeds["id"].to_list(), self.exam["id"].to_list())
-
-
-def card_names() -> list[str]:
-    """The names of the bundled cards."""
-    return sorted(path.stem for path in (data_dir() / "sources").glob("*.toml"))
-
-
-def read_card(name: str) -> Card:
-    """The card called `name`.
-
-    Raises:
-        SourceError: no such card, or one that does not validate.
-    """
-    path = data_dir() / "sources" / f"{name}.toml"
-    if not path.is_file():
-        raise SourceError(
-            f"no source called '{name}'; {closest(name, card_names())}; "
-            "or give a file, a folder, or a Hugging Face dataset id (owner/name)"
-        )
-    try:
-        return Card.model_validate(tomllib.loads(path.read_text("utf-8")))
-    except (tomllib.TOMLDecodeError, ValidationError) as error:
-        raise SourceError(f"source card {path} is not valid: {error}") from None
 
 
 def open_source(
@@ -215,8 +171,6 @@ def _tables(name: str, path: Path | None) -> tuple[Card, list[Table], str]:
         if directory is not None:
             return card, _card_tables(card, directory), str(directory)
         if card.hub:
-            from augment.hub import download
-
             folder = download(card, home() / "sources" / name, name)
             return card, [read_file(folder / each) for each in card.hub_files], f"hub:{card.hub}"
         return card, _card_tables(card, data_dir() / "sources"), name
@@ -231,8 +185,6 @@ def _tables(name: str, path: Path | None) -> tuple[Card, list[Table], str]:
     if place.suffix.lower() in FORMATS or name.startswith((".", "/", "~")) or path is not None:
         raise SourceError(f"no file or folder {place}; check the path")
     if name.count("/") == 1:
-        from augment.hub import load_hub_dataset
-
         card, table = load_hub_dataset(name)
         return card, [table], f"hub:{name}"
     return read_card(name), [], name  # raises: the name is none of the three

@@ -11,7 +11,8 @@ import polars as pl
 import pytest
 
 from augment.errors import SourceError
-from augment.sources import CELL_LIMIT, open_source, read_card
+from augment.source_cards import read_card
+from augment.sources import CELL_LIMIT, open_source
 
 CHBENCH = os.environ.get("AUGMENT_CHBENCH_DIR")
 

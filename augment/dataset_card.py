@@ -44,7 +44,7 @@ def _line(text: str) -> str:
     return " ".join(text.split()).replace("`", "'")
 
 
-def card(plan: Plan, summary: Summary) -> str:
+def dataset_card(plan: Plan, summary: Summary) -> str:
     """The card's text. It holds nothing that differs between two runs of the same plan."""
     source = plan.source.card
     counts = summary.to_dict()
