@@ -81,6 +81,8 @@ def write_rows(source: Source, split: str, out: Path | None) -> str:
     if out is None:
         raise SourceError(f"--split {split} needs --out FILE (.jsonl, .csv or .parquet)")
     rows = splits[split].select(SHOWN)
+    if rows.is_empty():
+        raise SourceError(f"{source.name} has no {split} rows; --holdout 20% sets how many are held out")
     writers: dict[str, Callable[[Path], object]] = {
         ".jsonl": rows.write_ndjson,
         ".csv": rows.write_csv,
@@ -92,5 +94,5 @@ def write_rows(source: Source, split: str, out: Path | None) -> str:
         out.parent.mkdir(parents=True, exist_ok=True)
         writers[out.suffix](out)
     except OSError as error:
-        raise SourceError(f"cannot write {out}: {error.strerror}") from None
+        raise SourceError(f"cannot write {out}: {error.strerror or error}") from None
     return f"{len(rows):,} rows to {out}"

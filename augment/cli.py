@@ -17,6 +17,7 @@ app = typer.Typer(
     add_completion=False,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,
     help="Turn a small dataset into a larger, cleaner one that trains a better adapter.",
 )
 
@@ -179,6 +180,10 @@ def _run(plan: Plan, json: bool) -> None:
     else:
         print_summary(done.summary, Console())
         typer.echo(done.path)
+    if not tally.kept:
+        (name, reason), count = max(tally.reasons.items(), key=lambda each: each[1])
+        console.print(f"augment: no variant was kept; {count:,} were dropped by {name}: {reason}", soft_wrap=True)
+        raise typer.Exit(1)
 
 
 def _print_json(value: Any) -> None:

@@ -25,7 +25,9 @@ def find_row(id: str, run: Path | None) -> tuple[Path, dict[str, Any]]:
     for folder in runs:
         manifest_of(folder)
         for name in ("curated/train.parquet", "rejected.parquet"):
-            found = pl.scan_parquet(folder / name).filter(pl.col("id").str.starts_with(id)).head(2).collect()
+            found = (
+                pl.scan_parquet(folder / name, glob=False).filter(pl.col("id").str.starts_with(id)).head(2).collect()
+            )
             if len(found) > 1 and found["id"].n_unique() > 1:
                 raise RunError(f"several rows of {folder} start with '{id}'; give more of the id")
             if len(found):
@@ -77,7 +79,7 @@ def story(id: str, run: Path | None) -> dict[str, Any]:
 
 
 def _parent(folder: Path, id: str) -> dict[str, Any]:
-    seeds = pl.scan_parquet(folder / "curated/train.parquet").filter(pl.col("id") == id)
+    seeds = pl.scan_parquet(folder / "curated/train.parquet", glob=False).filter(pl.col("id") == id)
     found = seeds.select("id", "prompt", "response", "label").collect()
     return found.row(0, named=True) if len(found) else {"id": id}
 

@@ -44,16 +44,13 @@ def export(run: Path, format: str, out: Path) -> tuple[Path, int, int]:
     if format not in FORMATS:
         raise RecipeError(f"no export format '{format}'; {closest(format, sorted(FORMATS))}")
     name = manifest_of(run)["source"]["name"]
-    rows = pl.read_parquet(run / "curated/train.parquet", columns=["prompt", "response"])
+    rows = pl.read_parquet(run / "curated/train.parquet", columns=["prompt", "response"], glob=False)
     answered = rows.filter(pl.col("response").is_not_null())
     if answered.is_empty():
         raise RunError(f"no row of {run} has a response, and {format} needs one")
     shape = FORMATS[format]
     shaped = [shape(*row) for row in answered.iter_rows()]
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise RunError(f"cannot write to {out}: {error.strerror}; choose another --out") from None
+    registry = _registry(out / "dataset_info.json") if format == "llamafactory" else {}
     stem = "".join(letter if letter.isalnum() else "_" for letter in name)
     if format == "chatml":
         file = out / f"{stem}.jsonl"
@@ -63,13 +60,26 @@ def export(run: Path, format: str, out: Path) -> tuple[Path, int, int]:
         _write(file, orjson.dumps(shaped, option=orjson.OPT_INDENT_2))
     if format == "llamafactory":
         entry = {"file_name": file.name, "formatting": "sharegpt", "columns": {"messages": "conversations"}}
-        registry = out / "dataset_info.json"
-        known = orjson.loads(registry.read_bytes()) if registry.is_file() else {}
-        _write(registry, orjson.dumps({**known, stem: entry}, option=orjson.OPT_INDENT_2))
+        _write(out / "dataset_info.json", orjson.dumps({**registry, stem: entry}, option=orjson.OPT_INDENT_2))
     return file, len(answered), len(rows) - len(answered)
+
+
+def _registry(path: Path) -> dict[str, Any]:
+    """What LLaMA-Factory's registry already lists."""
+    try:
+        known = orjson.loads(path.read_bytes()) if path.is_file() else {}
+    except (OSError, orjson.JSONDecodeError):
+        known = None
+    if not isinstance(known, dict):
+        raise RunError(f"{path} is not a registry of datasets; mend it or choose another --out")
+    return known
 
 
 def _write(path: Path, content: bytes) -> None:
     beside = path.with_name(path.name + ".tmp")
-    beside.write_bytes(content)
-    beside.replace(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        beside.write_bytes(content)
+        beside.replace(path)
+    except OSError as error:
+        raise RunError(f"cannot write {path}: {error.strerror}; choose another --out") from None

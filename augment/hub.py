@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from pathlib import Path
 
 import orjson
@@ -26,6 +27,7 @@ def download(card: Card, folder: Path, name: str) -> Path:
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
 
+    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # our one line says what its retries would
     files = {}
     for each in card.hub_files:
         try:
@@ -51,6 +53,7 @@ def load_hub_dataset(name: str) -> tuple[Card, Table]:
     from datasets import load_dataset
     from huggingface_hub.errors import HfHubHTTPError
 
+    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
     try:
         splits = load_dataset(name)
     except (OSError, ValueError, HfHubHTTPError) as error:

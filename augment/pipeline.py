@@ -17,7 +17,7 @@ from augment.places import home
 from augment.plan import Plan
 from augment.publish import Workshop
 from augment.quota import Quota
-from augment.records import CONTENT, SCHEMA, VERDICT, Rejected, Reply, Request, Row, variant_id
+from augment.records import CONTENT, SCHEMA, UNUSABLE, VERDICT, Rejected, Reply, Request, Row, variant_id
 from augment.replies import ReplyStore
 from augment.summary import FAILED, Summary, Tally, summarise
 from filters import Context
@@ -105,7 +105,8 @@ def _unfinished(reply: Reply) -> Rejected | None:
     """Why a reply is not whole: cut off at its limit, or ended by something other than the model."""
     if reply.finish in FINISHED:
         return None
-    return Rejected("truncated" if reply.finish == "length" else f"ended by {reply.finish}")
+    reasons = {"length": "truncated", UNUSABLE: "unusable answer"}
+    return Rejected(reasons.get(reply.finish, f"ended by {reply.finish}"))
 
 
 def _line(plan: Plan, record: Row, generator: Generator, request: Request, reply: Reply) -> dict[str, Any]:

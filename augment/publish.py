@@ -130,7 +130,7 @@ class Workshop:
             paths = [path for low, high, path in self.parts if low < end and high >= start]
             if paths:
                 here = pl.col("_position").is_between(start, end - 1)
-                frames = [pl.scan_parquet(path).filter(here).collect() for path in paths]
+                frames = [pl.scan_parquet(path, glob=False).filter(here).collect() for path in paths]
                 rows = pl.concat(frames, how="diagonal").sort("_position", "_candidate")
             else:
                 rows = pl.DataFrame(schema={**SCHEMA, **VERDICT, "_position": pl.Int64, "_candidate": pl.Int64})

@@ -10,7 +10,11 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from augment.generators import EXHAUSTED, answers_itself
 from augment.plan import SHARD, Plan, Shard
+
+FEW, MANY = 64, 2**31
+"""Candidates of a seed in one round: few where generators answer themselves and may run out of variants."""
 
 
 @dataclass
@@ -21,29 +25,34 @@ class Quota:
     share: NDArray[np.int64]
     cap: int
     shared: bool
+    at_once: int = MANY
     target: NDArray[np.int64] = field(init=False)
     asked: NDArray[np.int64] = field(init=False)
     kept: NDArray[np.int64] = field(init=False)
+    spent: NDArray[np.bool_] = field(init=False)
 
     def __post_init__(self) -> None:
         self.target = self.share.copy()
         self.asked = np.zeros_like(self.share)
         self.kept = np.zeros_like(self.share)
+        self.spent = np.zeros(len(self.share), dtype=np.bool_)
 
     @classmethod
     def of(cls, plan: Plan) -> Self:
         """The shares of a plan: n for each seed, or the total spread evenly, the first seeds one more."""
         seeds = len(plan.seeds)
+        at_once = FEW if all(answers_itself(each) for each in plan.generators) else MANY
         if plan.per_seed is not None:
-            return cls(plan.seeds["id"], np.full(seeds, plan.per_seed, dtype=np.int64), plan.cap, shared=False)
+            return cls(plan.seeds["id"], np.full(seeds, plan.per_seed, dtype=np.int64), plan.cap, False, at_once)
         share = plan.total // seeds + (np.arange(seeds) < plan.total % seeds).astype(np.int64)
-        return cls(plan.seeds["id"], share, plan.cap, shared=True)
+        return cls(plan.seeds["id"], share, plan.cap, True, at_once)
 
     def next_round(self, round: int) -> Iterator[Shard] | None:
         """The shards of the next round: what each seed lacks, within its cap; None when all is done."""
         if self.shared:
             self._pass_on()
-        want = np.clip(np.minimum(self.target - self.kept, self.cap - self.asked), 0, None)
+        want = np.clip(np.minimum(self.target - self.kept, self.cap - self.asked), 0, self.at_once)
+        want[self.spent] = 0
         if not want.any():
             return None
         asked = self.asked
@@ -52,7 +61,7 @@ class Quota:
 
     def _pass_on(self) -> None:
         """Give what spent seeds can no longer deliver to those that still can, one each in turn."""
-        spent = self.asked >= self.cap
+        spent = self.spent | (self.asked >= self.cap)
         missing = int(np.clip(self.target - self.kept, 0, None)[spent].sum())
         self.target = np.where(spent, np.minimum(self.target, self.kept), self.target)
         while missing > 0:
@@ -66,6 +75,9 @@ class Quota:
         """Count what a shard's candidates gave (columns `_position` and `dropped_by`)."""
         kept = sifted.filter(pl.col("dropped_by").is_null())["_position"].to_numpy()
         np.add.at(self.kept, kept, 1)
+        if self.at_once == FEW:  # nobody else is asked: a seed without further variants is done
+            done = sifted.filter(pl.col("reason") == EXHAUSTED)["_position"].unique().to_numpy()
+            self.spent[done] = True
 
     def short(self) -> pl.DataFrame:
         """The seeds that gave less than their share, unless a total was met all the same.
@@ -81,10 +93,11 @@ def _shards(round: int, asked: NDArray[np.int64], want: NDArray[np.int64]) -> It
     asks: list[tuple[int, int, int]] = []
     size = index = 0
     for position in np.flatnonzero(want).tolist():
-        asks.append((position, int(asked[position]), int(want[position])))
-        size += asks[-1][2]
-        if size >= SHARD:
-            yield Shard(round, index, tuple(asks))
-            asks, size, index = [], 0, index + 1
+        for first in range(0, int(want[position]), SHARD):  # a seed that wants very many fills shards of its own
+            asks.append((position, int(asked[position]) + first, min(SHARD, int(want[position]) - first)))
+            size += asks[-1][2]
+            if size >= SHARD:
+                yield Shard(round, index, tuple(asks))
+                asks, size, index = [], 0, index + 1
     if asks:
         yield Shard(round, index, tuple(asks))

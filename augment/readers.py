@@ -45,7 +45,11 @@ def read_file(path: Path) -> Table:
     kind = FORMATS.get(path.suffix.lower())
     if kind is None:
         raise SourceError(f"{path} has no known format; use one of {', '.join(sorted(FORMATS))}")
-    if path.stat().st_size == 0:
+    try:
+        empty = not path.open("rb").read(1)
+    except OSError as error:
+        raise SourceError(f"cannot read {path}: {error.strerror}") from None
+    if empty:
         raise SourceError(f"{path} is empty; a source needs at least one row")
     if kind == "parquet":
         table = _read_parquet(path)
@@ -182,7 +186,7 @@ def _records(path: Path, items: list[tuple[str, Any, str]]) -> Table:
 
 def _read_parquet(path: Path) -> Table:
     try:
-        frame = pl.read_parquet(path)
+        frame = pl.read_parquet(path, glob=False)
     except (pl.exceptions.PolarsError, OSError) as error:
         first = str(error).partition("\n")[0]
         raise SourceError(f"{path} is not a whole Parquet file ({first}); copy or download it again") from None

@@ -65,7 +65,7 @@ class Recipe(BaseModel):
     holdout: Annotated[float | None, BeforeValidator(_share), Field(ge=0, lt=1)] = None
     exam: str | None = None
     limit: Annotated[int | None, Field(ge=1)] = None
-    seed: Annotated[int, Field(ge=0)] = 0
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
     max_attempts: Annotated[float, BeforeValidator(_factor), Field(ge=1, le=100)] = 3.0
     llm: str | None = None
     base_url: str | None = None
@@ -129,10 +129,11 @@ def read_recipe(flags: Mapping[str, Any], file: Path | None = None) -> Recipe:
 def _explained(error: ValidationError) -> str:
     """The first fault as one line: the key, the value, what is wanted."""
     fault = error.errors()[0]
-    key = ".".join(str(part) for part in fault["loc"])
+    first, *inner = (str(part) for part in fault["loc"])
+    key = ".".join([first.replace("_", "-") if not inner else first, *inner])
     if fault["type"] == "extra_forbidden":
         known = sorted(field.alias or name for name, field in Recipe.model_fields.items())
-        return f"no recipe key '{key}'; {closest(key, known)}"
+        return f"no recipe key '{first}'; {closest(first, known)}"
     message = fault["msg"].removeprefix("Value error, ")
     value = "" if f"'{fault['input']}'" in message else f" (got {fault['input']!r})"
-    return f"{key.replace('_', '-')}: {message[:1].lower()}{message[1:]}{value}"
+    return f"{key}: {message[:1].lower()}{message[1:]}{value}"

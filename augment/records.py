@@ -98,6 +98,10 @@ class Request:
         ).decode()
 
 
+UNUSABLE = "unusable"
+"""`finish` of an answer that was paid for and holds nothing to read, however often it was asked."""
+
+
 @dataclass(frozen=True, slots=True)
 class Reply:
     """An engine's answer to the request with the same `key`.

@@ -6,8 +6,9 @@ lost on the way with its reason.
 
 from __future__ import annotations
 
+import math
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -96,11 +97,13 @@ def open_source(
         SourceError: it cannot be found or read, or lacks a column it needs.
     """
     card, tables, origin = _tables(name, path)
-    mapping, notes = _mapping(tables, {**card.columns, **(columns or {})}, explicit=columns or {})
+    _check_told(tables, columns or {})
+    mappings = [_mapping(table, {**card.columns, **(columns or {})}) for table in tables]
+    notes = dict.fromkeys(note for _, note in mappings if note)
     source = Path(name).stem if origin == name and not _is_card(name) else name
     good: dict[str, tuple[str | None, ...]] = {}
     bad: list[tuple[str | None, ...]] = []
-    for table in tables:
+    for table, (mapping, _) in zip(tables, mappings, strict=True):
         for place, reason, text in table.bad:
             bad.append((None, text[:CLIP], None, None, reason, place))
         for place, record in table.rows:
@@ -136,7 +139,7 @@ def open_source(
         exam=frame.filter(pl.col("split") == "exam"),
         rejected=rejected,
         rows_in=len(good) + len(bad),
-        columns=mapping,
+        columns=mappings[0][0],
         origin=origin,
         notes=tuple(notes),
     )
@@ -178,7 +181,7 @@ def _tables(name: str, path: Path | None) -> tuple[Card, list[Table], str]:
     if place.is_file():
         return Card(), [read_file(place)], name
     if place.is_dir():
-        files = sorted(each for each in place.rglob("*") if each.suffix.lower() in FORMATS)
+        files = sorted(each for each in place.rglob("*") if each.suffix.lower() in FORMATS and not _hidden(each, place))
         if not files:
             raise SourceError(f"no data file in {place}; known: {', '.join(sorted(FORMATS))}")
         return Card(), [read_file(each) for each in files], name
@@ -201,7 +204,11 @@ def _card_tables(card: Card, directory: Path) -> list[Table]:
         raise SourceError(f"no folder {directory}; it should hold {' and '.join(card.files)}")
     files = [directory] if directory.is_file() else [directory / each for each in card.files]
     if not any(each.is_file() for each in files):
-        files = [directory / each for each in card.hub_files]
+        hub_files = [directory / each for each in card.hub_files]
+        if not any(each.is_file() for each in hub_files):
+            wanted = " and ".join(card.files) + "".join(f", or {each}" for each in card.hub_files)
+            raise SourceError(f"{directory} holds neither {wanted}; check the folder")
+        files = hub_files
     tables = []
     for each in files:
         table = read_file(each)
@@ -213,19 +220,24 @@ def _card_tables(card: Card, directory: Path) -> list[Table]:
     return tables
 
 
-def _mapping(
-    tables: Iterable[Table], wanted: Mapping[str, str], explicit: Mapping[str, str]
-) -> tuple[dict[str, str], list[str]]:
-    """Our column names to the source's, as told or by common names, and a note on what was guessed."""
+def _hidden(path: Path, folder: Path) -> bool:
+    return any(part.startswith(".") for part in path.relative_to(folder).parts)
+
+
+def _check_told(tables: Sequence[Table], told: Mapping[str, str]) -> None:
     present = list(dict.fromkeys(name for table in tables for name in table.columns))
-    for ours, theirs in explicit.items():
+    for ours, theirs in told.items():
         if ours not in COMMON_NAMES:
             raise SourceError(f"--map has no column '{ours}'; known: {', '.join(COMMON_NAMES)}")
         if theirs not in present:
             raise SourceError(f"no column '{theirs}' in the source; it has: {', '.join(present)}")
-    found = {ours: theirs for ours, theirs in wanted.items() if theirs in present}
+
+
+def _mapping(table: Table, wanted: Mapping[str, str]) -> tuple[dict[str, str], str]:
+    """Our column names to one table's, as told or by common names, and a note on what was guessed ("": nothing)."""
+    found = {ours: theirs for ours, theirs in wanted.items() if theirs in table.columns}
     guessed = []
-    lower = {name.lower(): name for name in reversed(present)}
+    lower = {name.lower(): name for name in reversed(table.columns)}
     for ours, names in COMMON_NAMES.items():
         match = next((lower[name] for name in names if name in lower and lower[name] not in found.values()), None)
         if ours not in found and match is not None:
@@ -233,10 +245,9 @@ def _mapping(
             guessed.append(f"{ours}={match}")
     if "prompt" not in found:
         raise SourceError(
-            f"no column looks like a prompt among: {', '.join(present)}; name it with --map prompt=COLUMN"
+            f"no column looks like a prompt among: {', '.join(table.columns)}; name it with --map prompt=COLUMN"
         )
-    notes = [f"columns guessed: {', '.join(guessed)} (change with --map)"] if guessed else []
-    return found, notes
+    return found, f"columns guessed: {', '.join(guessed)} (change with --map)" if guessed else ""
 
 
 def _row(record: Mapping[str, Any], mapping: Mapping[str, str]) -> tuple[dict[str, Any], str | None]:
@@ -245,8 +256,10 @@ def _row(record: Mapping[str, Any], mapping: Mapping[str, str]) -> tuple[dict[st
     fault = None
     for ours in COMMON_NAMES:
         value = record.get(mapping[ours]) if ours in mapping else None
+        if isinstance(value, float) and math.isnan(value):
+            value = None
         if value is not None and not isinstance(value, str):
-            if isinstance(value, list | dict):
+            if ours == "prompt" or not isinstance(value, int | float):
                 fault = f"{ours} is not text"
             value = str(value)
         row[ours] = value.strip() or None if value is not None else None

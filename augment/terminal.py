@@ -111,7 +111,7 @@ def print_summary(summary: Summary, console: Console) -> None:
         console.print(table)
     if counts["seeds_short"]:
         missing = counts["target"] - counts["kept"]
-        say(f"{len(counts['seeds_short']):,} seeds are {missing:,} variants short; summary.json lists them")
+        say(f"seeds short of their share: {len(counts['seeds_short']):,}, by {missing:,} variants (see summary.json)")
     if counts["requests_sent"] or counts["replies_reused"]:
         say(
             f"{counts['requests_sent']:,} requests answered, {counts['replies_reused']:,} replies reused, "

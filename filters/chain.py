@@ -102,7 +102,7 @@ def chain_of(names: Sequence[str], settings: Mapping[str, Mapping[str, Any]] | N
 
 def _build(name: str, settings: Mapping[str, Any]) -> Filter:
     kind = TABLE.load(name)
-    known = {each.name for each in dataclasses.fields(kind)}
+    known = {each.name: str(each.type) for each in dataclasses.fields(kind)}
     for key in settings:
         if key not in known:
             listed = ", ".join(sorted(known)) or "none"
@@ -110,6 +110,8 @@ def _build(name: str, settings: Mapping[str, Any]) -> Filter:
     for key, value in settings.items():
         if isinstance(value, float) and not math.isfinite(value):
             raise RecipeError(f"{name}.{key}: {value} is no number to compare with")
+        if isinstance(value, bool) and known[key] != "bool":
+            raise RecipeError(f"{name}.{key}: should not be {str(value).lower()}")
     try:
         built: Filter = TypeAdapter(kind).validate_python(dict(settings))
     except ValidationError as error:

@@ -8,11 +8,12 @@ boilerplate). Letters need windows twice as long for the same certainty.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
+from pydantic import Field
 
 from filters import Context
 from filters.fold import LETTERS_END, code_points, fold
@@ -34,9 +35,9 @@ class Contamination:
     Chinese characters; four letters make one.
     """
 
-    question: float = 0.5
-    answer: float = 0.2
-    span: float = 30
+    question: Annotated[float, Field(gt=0, le=1)] = 0.5
+    answer: Annotated[float, Field(gt=0, le=1)] = 0.2
+    span: Annotated[float, Field(gt=0)] = 30
     n_question: int = 8
     n_answer: int = 10
     name: ClassVar[str] = "contamination"

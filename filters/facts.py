@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
 import polars as pl
+from pydantic import Field
 
 from filters import Context
 from filters.quantities import Quantity, negations, quantities
@@ -26,7 +27,7 @@ class Facts:
     thing twice, or 没吃饭 for 空腹.
     """
 
-    fields: tuple[str, ...] = ("prompt",)
+    fields: Annotated[tuple[Literal["prompt", "response"], ...], Field(min_length=1)] = ("prompt",)
     check_negations: bool = True
     name: ClassVar[str] = "facts"
     scores: ClassVar[dict[str, Any]] = {

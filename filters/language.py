@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import polars as pl
+from pydantic import Field
 
 from augment.language import language_expr
 from filters import Context
@@ -21,7 +22,7 @@ class Language:
     that a parent full of drug names and units may have a rewrite like it.
     """
 
-    min_chinese: float = 0.6
+    min_chinese: Annotated[float, Field(ge=0, le=1)] = 0.6
     name: ClassVar[str] = "language"
     scores: ClassVar[dict[str, Any]] = {
         "language_changed": pl.String,

@@ -17,8 +17,9 @@ _SMOOTHING = 20
 class Length:
     """Drops texts too short or too long, alone or next to the parent's.
 
-    A ratio is (characters + 20) / (the parent's + 20). A question may grow more than an answer: a persona
-    tells its age and history first.
+    Only texts that changed are measured: what a row keeps of its parent is the user's own. A ratio is
+    (characters + 20) / (the parent's + 20). A question may grow, since a persona tells its age first; a fresh
+    answer has a length of its own and only must not be out of all proportion.
     """
 
     min_prompt: int = 4
@@ -27,7 +28,10 @@ class Length:
     max_response: int = 8000
     min_ratio: float = 0.4
     max_ratio_prompt: float = 4.5
+    min_ratio_response: float = 0.15
     max_ratio_response: float = 3.0
+    ample: int = 400
+    """Characters that a fresh answer may have however short its parent's is."""
     name: ClassVar[str] = "length"
     scores: ClassVar[dict[str, Any]] = {
         "length_prompt": pl.Int64,
@@ -40,14 +44,15 @@ class Length:
         def length(text: str) -> pl.Expr:
             return pl.col(text).str.strip_chars().str.len_chars().cast(pl.Int64)
 
+        def changed(text: str) -> pl.Expr:
+            return pl.col("changed_fields").str.contains(text, literal=True)
+
         def ratio(text: str) -> pl.Expr:
             to_parent = (length(text) + _SMOOTHING) / (length(f"parent_{text}") + _SMOOTHING)
-            changed = pl.col("changed_fields").str.contains(text, literal=True)
-            return pl.when(changed).then(to_parent).cast(pl.Float64)
+            return pl.when(changed(text)).then(to_parent).cast(pl.Float64)
 
         return frame.with_columns(
-            length("prompt").alias("length_prompt"),
-            length("response").alias("length_response"),
+            *(pl.when(changed(text)).then(length(text)).alias(f"length_{text}") for text in ("prompt", "response")),
             ratio("prompt").alias("length_ratio_prompt"),
             ratio("response").alias("length_ratio_response"),
         )
@@ -59,8 +64,8 @@ class Length:
             "response too short": pl.col("length_response") < self.min_response,
             "response too long": pl.col("length_response") > self.max_response,
             "much shorter than its parent": (pl.col("length_ratio_prompt") < self.min_ratio)
-            | (pl.col("length_ratio_response") < self.min_ratio),
+            | (pl.col("length_ratio_response") < self.min_ratio_response),
             "much longer than its parent": (pl.col("length_ratio_prompt") > self.max_ratio_prompt)
-            | (pl.col("length_ratio_response") > self.max_ratio_response),
+            | ((pl.col("length_ratio_response") > self.max_ratio_response) & (pl.col("length_response") > self.ample)),
         }
         return pl.coalesce(pl.when(drop).then(pl.lit(reason)) for reason, drop in drops.items())

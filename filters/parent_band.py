@@ -9,11 +9,12 @@ letters say nothing about relatedness and never fall below the floor.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
+from pydantic import Field
 
 from filters import Context
 from filters.fold import code_points, fold
@@ -30,9 +31,9 @@ class ParentBand:
     which may draw on the parent's response and question (unrelated answers share .05 of their bigrams).
     """
 
-    highest: float = 0.97
-    lowest: float = 0.08
-    lowest_response: float = 0.04
+    highest: Annotated[float, Field(ge=0, le=1)] = 0.97
+    lowest: Annotated[float, Field(ge=0, le=1)] = 0.08
+    lowest_response: Annotated[float, Field(ge=0, le=1)] = 0.04
     name: ClassVar[str] = "parent_band"
     scores: ClassVar[dict[str, Any]] = {
         "parent_band_similarity": pl.Float64,

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
+from pydantic import Field
 
 from filters import Context
 from filters.fold import code_points
@@ -26,8 +27,8 @@ class Repetition:
     """
 
     max_loop: int = 16
-    max_ngrams: float = 0.3
-    max_lines: float = 0.4
+    max_ngrams: Annotated[float, Field(ge=0, le=1)] = 0.3
+    max_lines: Annotated[float, Field(ge=0, le=1)] = 0.4
     name: ClassVar[str] = "repetition"
     scores: ClassVar[dict[str, Any]] = {
         "repetition_loop": pl.Int64,

@@ -198,3 +198,32 @@ def test_rows_without_a_response_are_left_out_of_an_export_and_counted(augment, 
     augment("text", "--source", "s.jsonl", "--llm", "echo", "--n", "1x", "--filters", "none", "--out", "r")
     assert "2 rows to" in (out := augment("export", "r", "--format", "alpaca", "--out", "x").out)
     assert "2 without a response left out" in out
+
+
+def test_a_run_that_keeps_nothing_says_why_and_fails(augment, place):
+    ran = augment(
+        "text", "--source", seeds(place), "--llm", "echo", "--filters", "length", "--set", "length.max_prompt=5"
+    )
+    assert ran.code == 1
+    assert "no variant was kept" in ran.err
+    assert "length: prompt too long" in ran.err
+
+
+def test_the_helps_show_their_defaults(augment):
+    assert "[default: 64]" in " ".join(augment("text", "--help").out.split())
+
+
+def test_an_exam_that_is_not_held_out_is_not_written(augment, place):
+    ran = augment("sources", seeds(place), "--split", "exam", "--out", "x.jsonl")
+    assert ran.code == 2
+    assert "--holdout 20%" in ran.err
+
+
+def test_a_broken_registry_is_left_as_it_is(augment, place):
+    augment("text", "--source", seeds(place), "--llm", "echo", "--n", "1x", "--filters", "none", "--out", "r")
+    (place / "x").mkdir()
+    (place / "x/dataset_info.json").write_text("{bad")
+    ran = augment("export", "r", "--format", "llamafactory", "--out", "x")
+    assert ran.code == 2
+    assert "not a registry" in ran.err
+    assert [path.name for path in (place / "x").iterdir()] == ["dataset_info.json"]

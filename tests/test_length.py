@@ -23,10 +23,21 @@ def test_lengths_are_bounded_both_ways(prompt, response, reason):
     assert reasons(Length(), rows(context, (None, prompt, response)), context) == [reason]
 
 
-def test_a_response_cut_to_a_quarter_is_dropped_and_one_cut_to_half_is_not():
-    context = context_of([("感冒怎么办", ANSWER * 20)])
-    frame = rows(context, ("s0", "感冒怎么办", ANSWER * 5), ("s0", "感冒怎么办", ANSWER * 10))
+def test_a_response_cut_to_a_scrap_is_dropped_and_one_cut_to_a_quarter_is_not():
+    context = context_of([("感冒怎么办", ANSWER * 40)])
+    frame = rows(context, ("s0", "感冒怎么办", ANSWER * 2), ("s0", "感冒怎么办", ANSWER * 10))
     assert reasons(Length(), frame, context) == ["much shorter than its parent", None]
+
+
+def test_what_a_row_keeps_of_its_parent_is_not_judged():
+    context = context_of([("高血压能喝酒吗", "不能")])
+    assert reasons(Length(), rows(context, ("s0", "有高血压的人可以喝酒吗", "不能")), context) == [None]
+
+
+def test_a_fresh_answer_may_be_ample_however_short_the_parents_is():
+    context = context_of([("高血压能喝酒吗", "最好别喝酒。")])
+    frame = rows(context, ("s0", "高血压能喝酒吗", "字" * 350), ("s0", "高血压能喝酒吗", "字" * 2000))
+    assert reasons(Length(), frame, context) == [None, "much longer than its parent"]
 
 
 def test_a_short_question_may_grow_into_a_persona_but_not_into_an_essay():

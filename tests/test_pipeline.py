@@ -35,11 +35,12 @@ def seeds(place: Path, rows: int = 40, name: str = "seeds.jsonl") -> str:
 
 def run(**flags: object) -> Curated:
     recipe = read_recipe({"llm": "echo", "filters": "none", "generators": "persona", **flags})
-    return curate(make_plan(recipe, open_engine(recipe.llm, EngineOptions())))
+    engine = open_engine(recipe.llm, EngineOptions()) if recipe.llm else None
+    return curate(make_plan(recipe, engine))
 
 
 def curated(done: Curated) -> pl.DataFrame:
-    return pl.read_parquet(done.path / "curated/train.parquet")
+    return pl.read_parquet(done.path / "curated/train.parquet", glob=False)
 
 
 def variants(done: Curated) -> pl.DataFrame:
@@ -329,3 +330,15 @@ def test_nothing_about_the_server_or_this_machine_is_published(place):
     done = run(source=seeds(place), n="1x", base_url="http://secret-host/v1")
     assert "secret-host" not in everything_written(done)
     assert str(place) not in everything_written(done)
+
+
+def test_rules_stop_asking_a_seed_that_has_no_further_variant(place):
+    done = run(source=seeds(place, 3), n="5000x", llm=None, generators="rules", filters="none")
+    counts = done.summary.counts
+    assert counts["rejected"]["reply"]["no further variant"] <= 3 * 64
+    assert len(counts["seeds_short"]) == 3
+
+
+def test_a_run_folder_may_hold_any_character(place):
+    done = run(source=seeds(place), n="1x", out=place / "[red]*r")
+    assert len(variants(done)) == 40

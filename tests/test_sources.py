@@ -330,3 +330,32 @@ def test_an_unclosed_quote_costs_its_own_line(place):
 def test_two_columns_of_one_name_are_said(place):
     with pytest.raises(SourceError, match="two columns called 'q'"):
         open_source(str(write(place / "a.csv", "q,q,answer\na,b,c\n")))
+
+
+def test_each_file_of_a_folder_has_its_own_columns_and_hidden_ones_are_left_alone(place):
+    (place / "d").mkdir()
+    write(place / "d/a.csv", "question,answer\n甲怎么办,答\n")
+    write(place / "d/b.jsonl", '{"prompt": "乙怎么办", "response": "应"}\n')
+    write(place / "d/.hidden.jsonl", "not json at all\n")
+    source = open_source("d")
+    assert source.seeds.select("prompt", "response").rows() == [("甲怎么办", "答"), ("乙怎么办", "应")]
+
+
+def test_a_path_may_hold_any_character(place):
+    pl.DataFrame({"question": ["甲怎么办"], "answer": ["答"]}).write_parquet(place / "p.parquet")
+    (place / "p.parquet").rename(place / "p[1]*.parquet")
+    assert len(open_source("p[1]*.parquet").seeds) == 1
+
+
+def test_values_that_are_no_text_are_not_made_into_some(place):
+    file = write(place / "a.jsonl", '{"prompt": true}\n{"prompt": 5}\n{"prompt": "甲怎么办", "label": 3}\n')
+    source = open_source(str(file))
+    assert reasons(source) == {"prompt is not text": 2}
+    assert source.seeds["label"].to_list() == ["3"]
+
+
+def test_a_folder_without_the_cards_files_names_them(place):
+    with pytest.raises(
+        SourceError, match=r"holds neither CHBench_mental.csv and CHBench_physical.csv, or CHBench.json"
+    ):
+        open_source("chbench", path=place)

@@ -26,7 +26,7 @@ from augment.engines.pace import Pace
 from augment.engines.server import PATIENCE, Server
 from augment.engines.slots import Answer, Slots
 from augment.errors import EngineError
-from augment.records import Reply, Request
+from augment.records import UNUSABLE, Reply, Request
 
 log = logging.getLogger(__name__)
 
@@ -44,6 +44,7 @@ class _Fault:
     what: str
     reached: bool
     wait: float | None = None
+    late: bool = False
 
 
 @dataclass(eq=False)
@@ -168,7 +169,7 @@ class OpenAI:
                 async with session.post(url, data=body, allow_redirects=False) as response:
                     raw, status = await response.read(), response.status
             except TimeoutError:
-                fault = _Fault(f"no answer within {self.options.timeout:g} s", reached=False)
+                fault = _Fault(f"no answer within {self.options.timeout:g} s", reached=False, late=True)
             except (aiohttp.ClientError, OSError) as error:
                 fault = _Fault(f"{type(error).__name__}: {error}"[:200], reached=False)
             else:
@@ -194,9 +195,13 @@ class OpenAI:
                     if status in SLOW_DOWN:
                         pace.refused(time.monotonic(), 1.0 if fault.wait is None else fault.wait, now)
             tries += 1
-            if tries > self.options.retries or unusable >= UNUSABLE_TRIES:
+            if unusable >= UNUSABLE_TRIES:  # paid for three times: an answer, and the end of asking
+                log.info("%s", fault.what)
+                return Reply(request.key, "", UNUSABLE)
+            if tries > self.options.retries:
                 if not fault.reached and self._answered == answered and not await self._there(session):
-                    raise EngineError(f"{self.server.url} has gone ({fault.what}); start it again, then run again")
+                    advice = "raise --timeout or lower --concurrency" if fault.late else "start it again"
+                    raise EngineError(f"{self.server.url} has gone ({fault.what}); {advice}, then run again")
                 return _failed(request, fault.what)
             await asyncio.sleep(self._delay(tries, fault))
 

@@ -19,6 +19,10 @@ TABLE = Table(
 )
 
 
+EXHAUSTED = "no further variant"
+"""The reason a self-answering generator gives when it has no k-th variant, nor any after it."""
+
+
 class Generator(Protocol):
     """A frozen dataclass whose prompts are module constants beside it.
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import ClassVar
 
+from augment.generators import EXHAUSTED
 from augment.generators.edits import Edit, Site, Sites, sites_of, spliced
 from augment.generators.lexicon import LANGUAGES, Lexicon, lexicon_for, lexicon_version
 from augment.language import language_of
@@ -26,6 +27,10 @@ CLOSE = 0.65  # n-gram Jaccard from which two variants count as one; `near_dup` 
 GRAM = {"zh": 5, "en": 9}  # as in `near_dup`
 PACE = {"zh": 20, "en": 42}  # characters of a question for one more edit, so that long ones differ too
 _LONGEST = 1200  # of a text; beyond, an edit here and there would not make it another text
+OPENED, CLOSED = 0.45, 0.2
+"""How often a variant is opened or closed by a polite phrase."""
+UNLIKE = 0.62
+"""Character n-gram likeness to the parent and to each earlier variant under which a variant stands on its own."""
 _EXHAUSTED = "exhausted"
 _ENDS = "。！？!?.…"
 _KEYS = re.compile(
@@ -83,7 +88,7 @@ class Rules:
     def read(self, record: Row, reply: Reply) -> Row | Rejected:
         """The record with the variant as its question."""
         if reply.finish == _EXHAUSTED or not reply.text.strip():
-            return Rejected("no further variant")
+            return Rejected(EXHAUSTED)
         return dataclasses.replace(record, prompt=reply.text)
 
 
@@ -102,32 +107,36 @@ def variants_of(prompt: str, record: str, base: int = 0) -> tuple[str, ...]:
     rng = random.Random(seed_for(record, "rules", 0, base))
     size = len(_plain(prompt, language))
     pool: dict[str, str] = {}
+    framed: set[str] = set()
     seen = {_plain(prompt, language)}
     for _ in range(TRIES):
-        made = _compose(prompt, sites, openers, closers, rng, size // PACE[language])
+        edits = _compose(sites, openers, closers, rng, size // PACE[language])
+        made = spliced(prompt, [span for edit in edits for span in edit.spans]) if edits else None
         if made is None or (plain := _plain(made, language)) in seen:
             continue
         seen.add(plain)
         pool[made] = plain
+        if any(edit.tag in ("opener", "closer") for edit in edits):
+            framed.add(made)
         if len(pool) == POOL:
             break
-    return tuple(_spread(pool, _plain(prompt, language), GRAM[language]))
+    return tuple(_spread(pool, framed, _plain(prompt, language), GRAM[language]))
 
 
-def _compose(prompt: str, sites: Sites, openers: Site, closers: Site, rng: random.Random, pace: int) -> str | None:
-    """One variant: a question form or two, a few words, and often a polite frame; None if they do not fit."""
+def _compose(sites: Sites, openers: Site, closers: Site, rng: random.Random, pace: int) -> list[Edit]:
+    """One variant's edits: a question form or two, a few words, at times a polite frame; none if they do not fit."""
     frames = rng.sample(sites.frames, len(sites.frames))[: rng.choice((1, 1, 2)) + pace // 2]
     words = rng.sample(sites.words, len(sites.words))[: rng.choice((1, 1, 2)) + pace]
     edits: list[Edit] = []
     for site in frames + words:
         _add(edits, rng.choice(site))
     if not edits and (sites.frames or sites.words):
-        return None
-    if openers and rng.random() < 0.75 + 0.05 * pace:
+        return []
+    if openers and rng.random() < OPENED + 0.05 * pace:
         _add(edits, rng.choice(openers), first=True)
-    if closers and rng.random() < 0.35 + 0.12 * pace:
+    if closers and rng.random() < CLOSED + 0.05 * pace:
         _add(edits, rng.choice(closers))
-    return spliced(prompt, [span for edit in edits for span in edit.spans]) if edits else None
+    return edits
 
 
 def _add(edits: list[Edit], edit: Edit, first: bool = False) -> None:
@@ -211,8 +220,12 @@ def _likeness(left: frozenset[str], right: frozenset[str]) -> float:
     return shared / (len(left) + len(right) - shared)
 
 
-def _spread(pool: dict[str, str], parent: str, n: int) -> list[str]:
-    """The pool in the order of greatest distance: each is the least like the parent and those before it."""
+def _spread(pool: dict[str, str], framed: set[str], parent: str, n: int) -> list[str]:
+    """The pool in an order in which each variant is unlike the parent and those before it.
+
+    Variants that differ in their own words come before those that owe it to a polite frame: an adapter should
+    learn the question, not the frame.
+    """
     grams = {text: _grams(plain, n) for text, plain in pool.items()}
     first = _grams(parent, n)
     nearest = {text: _likeness(each, first) for text, each in grams.items()}
@@ -220,7 +233,9 @@ def _spread(pool: dict[str, str], parent: str, n: int) -> list[str]:
     while nearest:
         # not the very farthest at any price: every variant under half is different enough, and the pool's
         # own order is random, whereas the farthest is always the one with the longest frame
-        chosen = next((text for text, near in nearest.items() if near < 0.5), None)
+        chosen = next((text for text, near in nearest.items() if near < UNLIKE and text not in framed), None)
+        if chosen is None:
+            chosen = next((text for text, near in nearest.items() if near < 0.5), None)
         if chosen is None:
             chosen = min(nearest, key=lambda text: nearest[text])
         order.append(chosen)
