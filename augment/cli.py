@@ -99,9 +99,9 @@ def text(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan, send nothing.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print the summary (or the plan) as JSON.")] = False,
 ) -> None:
-    """Augment a text source: generate, sift, refill until n is met, publish.
+    """Make n good variants of each row and publish them.
 
-    Example: augment text --source sample --n 5x
+    Generates, sifts, asks again until n is met, and writes a dataset. Example: augment text --source sample --n 5x
     """
     from augment.recipe import read_recipe
 
@@ -222,7 +222,7 @@ def sources(
 
 @app.command("list")
 def list_() -> None:
-    """List every generator, filter and engine, a line each."""
+    """List every generator, filter and engine."""
     import filters
     from augment import engines, generators
 
@@ -238,7 +238,11 @@ def explain(
     run: Annotated[Path | None, typer.Option(help="The run folder. [default: the newest that has the row]")] = None,
     json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
 ) -> None:
-    """Tell a row's whole story: parents, who made it, with what words, its scores and the verdict."""
+    """Tell a row's whole story.
+
+    Its parents, who made it, with what words and settings, its scores and the verdict. Example:
+    augment explain 1a2b3c4d
+    """
     from augment.explain import story
 
     told = story(id, run)

@@ -71,3 +71,17 @@ def test_a_threshold_can_be_set_and_an_unknown_one_is_named():
     assert chain_of(["near_dup"], {"near_dup": {"threshold": 0.8}}).filters[0].threshold == 0.8
     with pytest.raises(RecipeError, match="filter 'near_dup' has no setting 'treshold'"):
         chain_of(["near_dup"], {"near_dup": {"treshold": 0.8}})
+
+
+def test_the_default_chain_is_in_its_order():
+    assert DEFAULT == (
+        "length",
+        "language",
+        "repetition",
+        "refusal",
+        "facts",
+        "parent_band",
+        "contamination",
+        "exact_dup",
+        "near_dup",
+    )

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import json
 import re
+import signal
 from pathlib import Path
 
 import polars as pl
 import pytest
 
+from augment import __version__
+from augment.engines import open_engine
+from augment.sources import open_source
 from tests.test_pipeline import seeds
 
 
@@ -227,3 +231,30 @@ def test_a_broken_registry_is_left_as_it_is(augment, place):
     assert ran.code == 2
     assert "not a registry" in ran.err
     assert [path.name for path in (place / "x").iterdir()] == ["dataset_info.json"]
+
+
+def test_the_version_is_printed_alone(augment):
+    assert augment("--version").out == f"{__version__}\n"
+
+
+def test_a_split_is_written_with_its_responses(augment, place):
+    augment("sources", "sample", "--split", "exam", "--out", "e.jsonl")
+    written = [json.loads(line)["response"] for line in (place / "e.jsonl").read_text().splitlines()]
+    assert written == open_source("sample").exam["response"].to_list()
+
+
+def test_concurrency_and_timeout_reach_the_engine(augment, place, monkeypatch):
+    seen = []
+    monkeypatch.setattr(
+        "augment.engines.open_engine", lambda name, options: seen.append(options) or open_engine(name, options)
+    )
+    words = ("--source", seeds(place), "--llm", "echo", "--n", "1x")
+    augment("text", *words, "--concurrency", 7, "--timeout", 9)
+    assert (seen[0].concurrency, seen[0].timeout) == (7, 9)
+
+
+def test_a_finished_run_gives_the_signals_back(augment, place):
+    signals = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.getsignal(each) for each in signals]
+    augment("text", "--source", seeds(place), "--llm", "echo", "--n", "1x")
+    assert [signal.getsignal(each) for each in signals] == before

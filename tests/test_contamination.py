@@ -108,3 +108,21 @@ def test_every_verbatim_leak_is_found(texts):
     answers = rows(context, *((None, OTHER, answer) for _, answer in texts()))
     assert set(reasons(Contamination(), prompts, context)) == {ASKED}
     assert None not in reasons(Contamination(), answers, context)
+
+
+def unlike_letters(count: int) -> str:
+    """Text in which no letter comes twice."""
+    return "".join(chr(0x4E00 + i) for i in range(count))
+
+
+def test_an_exam_answer_taken_over_in_pieces_is_found():
+    answer = unlike_letters(200)
+    pieces = "，另外，".join(answer[at : at + 25] + chr(0x7000 + at) for at in range(0, 200, 40))
+    context = context_of(exam=[(QUESTION, answer)])
+    assert reasons(Contamination(), rows(context, (None, OTHER, pieces)), context) == [SAID]
+
+
+def test_one_long_piece_of_a_longer_exam_answer_is_found():
+    answer = unlike_letters(400)
+    context = context_of(exam=[(QUESTION, answer)])
+    assert reasons(Contamination(), rows(context, (None, OTHER, "好" + answer[50:85])), context) == [SAID]

@@ -165,3 +165,9 @@ def test_a_polite_prefix_loses_and_adds_nothing(texts):
     context = context_of(texts())
     frame = rows(context, *((f"s{at}", "您好，" + question, answer) for at, (question, answer) in enumerate(texts())))
     assert set(reasons(Facts(), frame, context)) == {None}
+
+
+def test_negations_are_not_looked_at_when_told_not_to():
+    context = context_of([("吃了头孢不能喝酒吗", None)])
+    frame = rows(context, ("s0", "吃了头孢能喝酒吗", None))
+    assert reasons(Facts(check_negations=False), frame, context) == [None]

@@ -57,3 +57,15 @@ def test_ratios_are_null_for_what_did_not_change():
 def test_no_real_row_is_dropped(texts):
     context = context_of()
     assert set(reasons(Length(), rows(context, *((None, *each) for each in texts())), context)) == {None}
+
+
+def test_a_response_may_not_grow_fivefold():
+    context = context_of([("感冒怎么办", ANSWER * 5)])
+    frame = rows(context, ("s0", "感冒怎么办", ANSWER * 25))
+    assert reasons(Length(), frame, context) == ["much longer than its parent"]
+
+
+def test_a_long_question_may_not_shrink_to_a_tenth():
+    context = context_of([("感冒怎么办" * 20, ANSWER)])
+    frame = rows(context, ("s0", "感冒怎么办", ANSWER))
+    assert reasons(Length(), frame, context) == ["much shorter than its parent"]

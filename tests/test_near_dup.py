@@ -78,3 +78,11 @@ def test_no_two_sample_rows_are_near_duplicates():
 def test_no_two_chbench_rows_are_near_duplicates():
     context = context_of()
     assert set(reasons(NearDup(), rows(context, *((None, *each) for each in chbench())), context)) == {None}
+
+
+def test_a_dropped_row_does_not_stand_in_the_way_of_a_later_one():
+    seed = "".join(chr(0x4E00 + i) for i in range(51))
+    near = seed + "请问医生这要紧吗"
+    further = near + "我最近比较担心想听听您的看法"
+    context = context_of([(seed, None)])
+    assert reasons(NearDup(), rows(context, ("s0", near, None), ("s0", further, None)), context) == [NEAR, None]

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import sqlite3
+import threading
 from itertools import chain
 from pathlib import Path
 
@@ -12,12 +14,12 @@ import polars as pl
 import pytest
 
 from augment.engines import EngineOptions, open_engine
-from augment.errors import RecipeError, RunError
+from augment.errors import Interrupted, RecipeError, RunError
 from augment.pipeline import Curated, _unfinished, curate
 from augment.places import data_dir
-from augment.plan import make_plan
+from augment.plan import Plan, make_plan
 from augment.recipe import read_recipe
-from augment.records import SCHEMA, VERDICT, Reply
+from augment.records import SCHEMA, VERDICT, Rejected, Reply
 from augment.sources import open_source
 
 
@@ -33,10 +35,14 @@ def seeds(place: Path, rows: int = 40, name: str = "seeds.jsonl") -> str:
     return name
 
 
-def run(**flags: object) -> Curated:
+def plan_of(**flags: object) -> Plan:
     recipe = read_recipe({"llm": "echo", "filters": "none", "generators": "persona", **flags})
     engine = open_engine(recipe.llm, EngineOptions()) if recipe.llm else None
-    return curate(make_plan(recipe, engine))
+    return make_plan(recipe, engine)
+
+
+def run(**flags: object) -> Curated:
+    return curate(plan_of(**flags))
 
 
 def curated(done: Curated) -> pl.DataFrame:
@@ -342,3 +348,42 @@ def test_rules_stop_asking_a_seed_that_has_no_further_variant(place):
 def test_a_run_folder_may_hold_any_character(place):
     done = run(source=seeds(place), n="1x", out=place / "[red]*r")
     assert len(variants(done)) == 40
+
+
+def test_seeds_beyond_the_limit_are_counted_as_unused(place):
+    done = run(source=seeds(place), n="1x", limit=10)
+    assert (done.summary.counts["seeds"], done.summary.counts["unused"]) == (10, 30)
+    assert len(variants(done)) == 10
+
+
+def test_no_request_is_made_twice_in_a_run(place):
+    rows = variants(run(source=seeds(place), n="6x", generators="persona:2,paraphrase"))
+    assert rows["reply_key"].n_unique() == 240
+
+
+def test_equal_texts_of_different_variants_keep_ids_of_their_own(place, monkeypatch):
+    for name in ("persona", "paraphrase"):
+        monkeypatch.setattr(
+            f"augment.generators.{name}.read_question",
+            lambda record, reply: dataclasses.replace(record, prompt="同一句话"),
+        )
+    rows = variants(run(source=seeds(place), n="4x", generators="persona,paraphrase"))
+    assert rows["id"].n_unique() == 160
+
+
+def test_every_curated_row_is_of_the_training_split(place):
+    assert set(curated(run(source=seeds(place), n="1x"))["split"]) == {"train"}
+
+
+def test_an_unusable_reply_is_kept_to_be_looked_at(place, monkeypatch):
+    monkeypatch.setattr("augment.generators.persona.read_question", lambda record, reply: Rejected("empty"))
+    rejected = pl.read_parquet(run(source=seeds(place), n="1x").path / "rejected.parquet")
+    assert set(rejected["reason"]) == {"empty"}
+    assert rejected["detail"].str.len_chars().min() > 0
+
+
+def test_a_run_told_to_stop_before_it_begins_is_interrupted(place):
+    stop = threading.Event()
+    stop.set()
+    with pytest.raises(Interrupted):
+        curate(plan_of(source=seeds(place), llm=None, generators="rules"), stop=stop)

@@ -64,3 +64,8 @@ def test_broken_toml_and_a_missing_file_are_said(tmp_path):
         read_recipe({}, file)
     with pytest.raises(RecipeError, match="no recipe file"):
         read_recipe({}, tmp_path / "gone.toml")
+
+
+def test_a_generator_named_twice_is_said():
+    with pytest.raises(RecipeError, match="named twice"):
+        read_recipe({"source": "s", "generators": "rules,rules:2"}).weights()

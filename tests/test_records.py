@@ -1,11 +1,12 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 
 import polars as pl
 
 from augment.language import language_expr, language_of
-from augment.records import Request, fingerprint, row_id, seed_for
+from augment.records import Request, fingerprint, row_id, seed_for, variant_id
 
 ASK = Request("r1", "paraphrase", 0, (("user", "问"),), "t@1", seed=7, engine="e", model="m")
 
@@ -49,3 +50,12 @@ def test_languages_are_told_apart_alike_for_a_text_and_a_column():
     }
     assert [language_of(each) for each in texts] == list(texts.values())
     assert pl.select(language_expr(pl.Series(list(texts))).alias("l"))["l"].to_list() == list(texts.values())
+
+
+def test_a_variants_id_depends_on_all_that_it_is_made_of():
+    parts = itertools.product("r", "ab", (0, 1), "pq", ("x", None))
+    assert len({variant_id(*each) for each in parts}) == 16
+
+
+def test_a_rows_id_depends_on_its_label():
+    assert len({row_id("a", "b", label) for label in ("x", "y", None)}) == 3

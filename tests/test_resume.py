@@ -44,9 +44,9 @@ def start(server: Served, place: Path, *more: object, shard: int = 1000) -> subp
     )
 
 
-def wait_for(server: Served, finished: int) -> None:
+def wait_for(server: Served, count: int, of: str = "finished") -> None:
     for _ in range(2000):
-        if server.stats()["finished"] >= finished:
+        if server.stats()[of] >= count:
             return
         time.sleep(0.005)
     raise AssertionError("the server never got that far")
@@ -183,3 +183,28 @@ def test_what_was_paid_for_in_vain_is_not_paid_for_again(place, augment):
         assert len(server.log()) == before
     volatile = ("requests_sent", "replies_reused", "tokens_in", "tokens_out", "seconds")
     assert {**first, **dict.fromkeys(volatile)} == {**again, **dict.fromkeys(volatile)}
+
+
+def test_ctrl_c_drains_as_a_stop_does(place):
+    seeds(place)
+    with serve(latency=0.05) as server:
+        process = start(server, place, "--concurrency", 8)
+        wait_for(server, 20)
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert "stopping" in err
+    assert "give the same command again" in err
+
+
+def test_a_second_signal_does_not_wait_for_the_answers_in_flight(place):
+    seeds(place)
+    with serve(latency=15) as server:
+        process = start(server, place, "--concurrency", 8)
+        wait_for(server, 1, "max_in_flight")
+        for _ in range(2):
+            process.send_signal(signal.SIGTERM)
+            time.sleep(0.5)
+        _, err = process.communicate(timeout=5)
+    assert process.returncode == 130
+    assert "give the same command again" in err

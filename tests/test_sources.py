@@ -12,7 +12,7 @@ import pytest
 
 from augment.errors import SourceError
 from augment.source_cards import read_card
-from augment.sources import CELL_LIMIT, open_source
+from augment.sources import CELL_LIMIT, CLIP, _splits, open_source
 
 CHBENCH = os.environ.get("AUGMENT_CHBENCH_DIR")
 
@@ -359,3 +359,14 @@ def test_a_folder_without_the_cards_files_names_them(place):
         SourceError, match=r"holds neither CHBench_mental.csv and CHBench_physical.csv, or CHBench.json"
     ):
         open_source("chbench", path=place)
+
+
+def test_a_question_keeps_its_split_however_it_is_written():
+    simplified = [f"失眠怎么办{i}" for i in range(50)]
+    traditional = [f"失眠，怎麼辦 {i}？" for i in range(50)]
+    assert _splits(simplified, 0.5) == _splits(traditional, 0.5)
+
+
+def test_a_rejected_rows_long_cells_are_clipped(place):
+    write(place / "a.csv", f"question,answer\n好问题怎么问,好\n ,{'长' * 5000}\n")
+    assert open_source("a.csv").rejected["response"].str.len_chars().max() == CLIP

@@ -47,7 +47,7 @@ ADVICE = {
 
 @dataclass(eq=False)
 class Echo:
-    """Answers from the request alone; the same request always gets the same answer."""
+    """A seeded fake that answers at once, the same request always the same; for tests and rehearsals."""
 
     name: ClassVar[str] = "echo"
     model: str = "echo-1"

@@ -49,7 +49,9 @@ class _Fault:
 
 @dataclass(eq=False)
 class OpenAI:
-    """An engine on the server at `server.url`; `served` lists its models where it has a list.
+    """Any OpenAI-compatible server: vLLM, SGLang, llama.cpp, a hosted API.
+
+    `server` is where it is; `served` lists its models where it has a list.
 
     One engine may answer several `generate` calls, one after the other: what it learnt about the server's
     limits and dialect stays. After `drain()` it takes no request any more.

@@ -1,0 +1,19 @@
+from __future__ import annotations
+
+import pytest
+
+from augment.forecast import forecast, tokens_of
+from augment.quota import Quota
+from tests.test_pipeline import plan_of, seeds
+
+
+def test_the_tokens_forecast_are_those_of_the_prompts(place):
+    plan = plan_of(source=seeds(place), n="2x", generators="persona,paraphrase")
+    shard = next(Quota.of(plan).next_round(0))
+    asked = sum(tokens_of(text) for _, _, each in plan.requests(shard) for _, text in each.messages)
+    assert forecast(plan)["tokens_in"] == pytest.approx(asked, rel=0.1)
+
+
+def test_a_dry_run_says_how_many_requests_there_are_at_least_and_at_most(augment, place):
+    ran = augment("text", "--source", seeds(place), "--n", "3x", "--dry-run")
+    assert "120 if all are kept, 360 at most" in ran.out
