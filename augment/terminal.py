@@ -114,7 +114,7 @@ def print_summary(summary: Summary, console: Console) -> None:
         say(f"seeds short of their share: {len(counts['seeds_short']):,}, by {missing:,} variants (see summary.json)")
     if counts["requests_sent"] or counts["replies_reused"]:
         say(
-            f"{counts['requests_sent']:,} requests answered, {counts['replies_reused']:,} replies reused, "
+            f"{counts['requests_sent']:,} requests sent, {counts['replies_reused']:,} replies reused, "
             f"{counts['tokens_in']:,} tokens in, {counts['tokens_out']:,} out"
         )
     say(f"{counts['kept']:,} of {counts['target']:,} variants in {counts['seconds']} s:")
