@@ -17,15 +17,13 @@ from augment.places import home
 from augment.plan import Plan
 from augment.publish import Workshop
 from augment.quota import Quota
-from augment.records import CONTENT, SCHEMA, UNUSABLE, VERDICT, Rejected, Reply, Request, Row, variant_id
+from augment.records import CONTENT, POSITION, SCHEMA, UNUSABLE, VERDICT, Rejected, Reply, Request, Row, variant_id
 from augment.replies import ReplyStore
 from augment.summary import FAILED, Summary, Tally, summarise
 from filters import Context
 
 PARENT = {"parent_prompt": pl.String, "parent_response": pl.String}
 """The parent's texts, which filters read; here they come for free."""
-POSITION = {"_position": pl.Int64, "_candidate": pl.Int64}
-"""Where a candidate belongs, for sorting: its seed's place in the plan and its number there."""
 
 
 FINISHED = frozenset({"stop", "eos", "eos_token", "stop_sequence", "end_turn"})

@@ -20,7 +20,8 @@ from augment.sources import Source, open_source
 from filters import Context
 from filters.chain import Chain, chain_of
 
-RECORD = ("id", "prompt", "response", "label", "image", "caption")
+RECORD = ("id", *CONTENT)
+"""The columns that make a `Row`, in its order."""
 SHARD = 1000
 """Requests in a shard: some seconds of an engine's work, and one small file."""
 

@@ -20,7 +20,7 @@ from augment import __version__
 from augment.dataset_card import dataset_card
 from augment.errors import RunError
 from augment.plan import Plan, Shard
-from augment.records import SCHEMA, VERDICT
+from augment.records import POSITION, SCHEMA, VERDICT
 from augment.summary import Summary
 
 LOCK = ".augment.lock"
@@ -131,9 +131,9 @@ class Workshop:
             if paths:
                 here = pl.col("_position").is_between(start, end - 1)
                 frames = [pl.scan_parquet(path, glob=False).filter(here).collect() for path in paths]
-                rows = pl.concat(frames, how="diagonal").sort("_position", "_candidate")
+                rows = pl.concat(frames, how="diagonal").sort(*POSITION)
             else:
-                rows = pl.DataFrame(schema={**SCHEMA, **VERDICT, "_position": pl.Int64, "_candidate": pl.Int64})
+                rows = pl.DataFrame(schema={**SCHEMA, **VERDICT, **POSITION})
             yield plan.seeds.slice(start, step), rows
 
     def _curated(self, plan: Plan) -> Iterator[pl.DataFrame]:
@@ -143,7 +143,7 @@ class Workshop:
             if not plan.recipe.without_seeds:
                 places = pl.int_range(first, first + len(seeds), dtype=pl.Int64, eager=True)
                 parents = seeds.with_columns(places.alias("_position"), pl.lit(-1, pl.Int64).alias("_candidate"))
-                kept = pl.concat([parents, kept], how="diagonal").sort("_position", "_candidate")
+                kept = pl.concat([parents, kept], how="diagonal").sort(*POSITION)
             first += len(seeds)
             yield kept
 

@@ -43,6 +43,9 @@ SCHEMA: dict[str, Any] = {
 VERDICT: dict[str, Any] = {"dropped_by": pl.String, "reason": pl.String, "detail": pl.String}
 """What `rejected.parquet` has besides: who dropped the row, why, and the place or message if there is one."""
 
+POSITION: dict[str, Any] = {"_position": pl.Int64, "_candidate": pl.Int64}
+"""Where a candidate belongs until it is published: its seed's place in the plan, and its number there."""
+
 
 @dataclass(frozen=True, slots=True)
 class Row:

@@ -90,8 +90,8 @@ def open_source(
 ) -> Source:
     """The source called `name`, read, mapped to our columns, cleaned of bad rows and split.
 
-    `columns` maps our names to the source's (`--map prompt=query`); `holdout` is the share of rows, chosen by
-    id hash, that is kept out as the exam (the card's own share when None, else 0).
+    `columns` maps our names to the source's (`--map prompt=query`); `holdout` is the share of questions, from 0
+    to under 1, that is kept out as the exam (the card's own share when None).
 
     Raises:
         SourceError: it cannot be found or read, or lacks a column it needs.
@@ -102,10 +102,10 @@ def open_source(
     notes = dict.fromkeys(note for _, note in mappings if note)
     source = Path(name).stem if origin == name and not _is_card(name) else name
     good: dict[str, tuple[str | None, ...]] = {}
-    bad: list[tuple[str | None, ...]] = []
+    bad: list[tuple[str | None, ...]] = []  # id, then the columns, reason and place
     for table, (mapping, _) in zip(tables, mappings, strict=True):
         for place, reason, text in table.bad:
-            bad.append((None, text[:CLIP], None, None, reason, place))
+            bad.append((None, text, None, None, reason, place))
         for place, record in table.rows:
             row, fault = _row(record, mapping)
             key = row_id(row["prompt"] or "", row["response"], row["label"])
@@ -113,7 +113,7 @@ def open_source(
             if fault is None:
                 good[key] = tuple(row.values())
             else:
-                bad.append((key, *(value and value[:CLIP] for value in row.values()), fault, place))
+                bad.append((key, *row.values(), fault, place))
     if not good:
         first = bad[0][-2] if bad else "no rows"
         raise SourceError(f"no usable row in {origin}: all {len(bad)} were rejected (first: {first})")
@@ -131,7 +131,8 @@ def open_source(
     )
     # a broken or repeated row of the exam is counted and its place told, but its content stays out of sight
     held = pl.Series(_splits([row[1] or "" for row in bad], share), dtype=pl.String) == "exam"
-    rejected = rejected.with_columns(pl.when(~held).then(pl.col(name)).alias(name) for name in COMMON_NAMES)
+    shown = (pl.when(~held).then(pl.col(name).str.slice(0, CLIP)).alias(name) for name in COMMON_NAMES)
+    rejected = rejected.with_columns(shown)
     return Source(
         name=source,
         card=card,

@@ -370,3 +370,13 @@ def test_a_question_keeps_its_split_however_it_is_written():
 def test_a_rejected_rows_long_cells_are_clipped(place):
     write(place / "a.csv", f"question,answer\n好问题怎么问,好\n ,{'长' * 5000}\n")
     assert open_source("a.csv").rejected["response"].str.len_chars().max() == CLIP
+
+
+def test_a_repeated_exam_row_stays_out_of_sight_however_long(place):
+    rows = [{"question": f"第{i}段很长的叙述：" + f"情况{i}如此这般。" * 300, "answer": "答"} for i in range(20)]
+    write(place / "a.jsonl", "\n".join(json.dumps(row, ensure_ascii=False) for row in [*rows, *rows]))
+    source = open_source("a.jsonl", holdout=0.5)
+    assert 0 < len(source.exam) < 20
+    shown = set(source.rejected["prompt"].drop_nulls())
+    assert len(shown) == len(source.seeds)
+    assert not shown & {prompt[:1000] for prompt in source.exam["prompt"]}

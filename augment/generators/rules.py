@@ -23,14 +23,14 @@ from augment.records import Rejected, Reply, Request, Row, seed_for
 
 POOL = 60  # candidates a prompt; more make the choice better and slower
 TRIES = 160
-CLOSE = 0.65  # n-gram Jaccard from which two variants count as one; `near_dup` drops from .7
 GRAM = {"zh": 5, "en": 9}  # as in `near_dup`
 PACE = {"zh": 20, "en": 42}  # characters of a question for one more edit, so that long ones differ too
 _LONGEST = 1200  # of a text; beyond, an edit here and there would not make it another text
 OPENED, CLOSED = 0.45, 0.2
 """How often a variant is opened or closed by a polite phrase."""
-UNLIKE = 0.62
-"""Character n-gram likeness to the parent and to each earlier variant under which a variant stands on its own."""
+UNLIKE, FRAMED = 0.62, 0.5
+"""n-gram Jaccard to the parent and each earlier variant under which a variant stands on its own (`near_dup` drops
+from .7); a framed one has to be further off, since its frame is not a difference that counts."""
 _EXHAUSTED = "exhausted"
 _ENDS = "。！？!?.…"
 _KEYS = re.compile(
@@ -235,7 +235,7 @@ def _spread(pool: dict[str, str], framed: set[str], parent: str, n: int) -> list
         # own order is random, whereas the farthest is always the one with the longest frame
         chosen = next((text for text, near in nearest.items() if near < UNLIKE and text not in framed), None)
         if chosen is None:
-            chosen = next((text for text, near in nearest.items() if near < 0.5), None)
+            chosen = next((text for text, near in nearest.items() if near < FRAMED), None)
         if chosen is None:
             chosen = min(nearest, key=lambda text: nearest[text])
         order.append(chosen)
