@@ -16,10 +16,10 @@ from augment.summary import Tally
 
 @dataclass
 class Answered:
-    """A shard whose every request has a reply in the store, or a failure here (by reply key)."""
+    """A shard whose every request has a reply: in the store, or here (by reply key) where it is a failure."""
 
     shard: Shard
-    failures: dict[str, Reply] = field(default_factory=dict)
+    replies: dict[str, Reply] = field(default_factory=dict)
 
 
 Answer = Callable[[Plan, Iterable[Shard], ReplyStore, Tally], Iterator[Answered]]
@@ -88,7 +88,7 @@ def local(plan: Plan, shards: Iterable[Shard], store: ReplyStore, tally: Tally) 
         for waiting in owners.pop(reply.key):
             waiting.keys.discard(reply.key)
             if reply.error is not None:
-                waiting.answered.failures[reply.key] = reply
+                waiting.answered.replies[reply.key] = reply
         yield from finished()
     yield from finished()
     if queue or not drawn_all:

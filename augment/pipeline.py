@@ -73,7 +73,7 @@ def curate(
 def read(plan: Plan, answered: Answered, store: ReplyStore) -> pl.DataFrame:
     """The shard's candidates, one line a request; those that hold no row have their verdict already."""
     asked = list(plan.requests(answered.shard))
-    replies = {**store.answered(request for _, _, request in asked), **answered.failures}
+    replies = {**store.answered(request for _, _, request in asked), **answered.replies}
     places = (
         (position, candidate)
         for position, first, count in answered.shard.asks
