@@ -92,6 +92,9 @@ def text(
     limit: Annotated[int | None, typer.Option(help="Use the first so many seeds only.")] = None,
     seed: Annotated[int | None, typer.Option(help="All randomness derives from it. [default: 0]")] = None,
     max_attempts: Annotated[str | None, typer.Option(help="Candidates a seed may have, times n. [default: 3x]")] = None,
+    incremental: Annotated[
+        bool | None, typer.Option("--incremental", help="Grow the newest run of this recipe: new and edited rows only.")
+    ] = None,
     without_seeds: Annotated[bool | None, typer.Option("--without-seeds", help="Publish the variants alone.")] = None,
     recipe: Annotated[Path | None, typer.Option(help="A TOML file with these keys; flags win over it.")] = None,
     out: Annotated[Path | None, typer.Option(help="The run folder. [default: runs/NAME-FINGERPRINT]")] = None,
@@ -110,7 +113,7 @@ def text(
         "concurrency": concurrency, "timeout": timeout, "temperature": temperature, "max_tokens": max_tokens,
         "filters": filters, "set": _settings(set_), "path": path, "map": _pairs(map, "--map"), "holdout": holdout,
         "exam": exam, "limit": limit, "seed": seed, "max_attempts": max_attempts,
-        "without_seeds": without_seeds, "out": out, "overwrite": overwrite,
+        "without_seeds": without_seeds, "out": out, "overwrite": overwrite, "incremental": incremental,
     }  # fmt: skip
     written = read_recipe(flags, recipe)
     from augment.engines import EngineOptions, open_engine
@@ -123,6 +126,8 @@ def text(
     plan = make_plan(written, engine)
     if dry_run:
         _print_forecast(plan, json)
+    elif plan.nothing_new:
+        _print_nothing_new(plan, json)
     else:
         _run(plan, json)
 
@@ -135,6 +140,15 @@ def _print_forecast(plan: Plan, json: bool) -> None:
         _print_json(found)
     else:
         typer.echo(to_text(found))
+
+
+def _print_nothing_new(plan: Plan, json: bool) -> None:
+    assert plan.parent is not None
+    if json:
+        _print_json({"nothing_new": True, "version": plan.parent.version, "path": str(plan.parent.folder)})
+    else:
+        typer.echo(f"nothing new since version {plan.parent.version}; nothing was published. The newest is")
+        typer.echo(plan.parent.folder)
 
 
 def _run(plan: Plan, json: bool) -> None:

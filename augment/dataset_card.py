@@ -29,8 +29,7 @@ def command_of(plan: Plan) -> str:
         words += ["--map", f"{ours}={theirs}"]
     for name, settings in recipe.settings.items():
         words += [word for key, value in settings.items() for word in ("--set", f"{name}.{key}={_toml(value)}")]
-    if recipe.without_seeds:
-        words.append("--without-seeds")
+    words += [f"--{key.replace('_', '-')}" for key in ("without_seeds", "incremental") if getattr(recipe, key)]
     return shlex.join(words)
 
 
@@ -66,6 +65,7 @@ def dataset_card(plan: Plan, summary: Summary) -> str:
         "",
         f"{counts['kept']:,} variants of {counts['seeds']:,} rows of {_line(source.title or plan.source.name)}. "
         f"{counts['exam']:,} rows were held out as an exam and are not here.",
+        *([f"Version {plan.version}; it grew from {plan.parent.folder.name}."] if plan.parent else []),
         "",
         f"* Generators: {', '.join(each.name for each in plan.generators)}",
         f"* Engine: {models or 'none'}",

@@ -9,8 +9,8 @@ import orjson
 import polars as pl
 
 from augment.errors import RunError
+from augment.manifest import manifest_of
 from augment.places import home
-from augment.publish import manifest_of
 from augment.records import SCHEMA, VERDICT
 from augment.replies import ReplyStore
 

@@ -10,7 +10,7 @@ import orjson
 import polars as pl
 
 from augment.errors import RecipeError, RunError
-from augment.publish import manifest_of
+from augment.manifest import manifest_of
 from augment.registry import closest
 
 

@@ -2,32 +2,76 @@
 
 from __future__ import annotations
 
+import itertools
+import logging
 import threading
 import time
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 import polars as pl
 
+from augment.ahead import ahead
 from augment.errors import Interrupted
 from augment.executors import Answer, Answered, local
 from augment.generators import Generator, answers_itself
+from augment.lineage import carried
 from augment.places import home
 from augment.plan import Plan
 from augment.publish import Workshop
 from augment.quota import Quota
-from augment.records import CONTENT, POSITION, SCHEMA, UNUSABLE, VERDICT, Rejected, Reply, Request, Row, variant_id
+from augment.records import (
+    CONTENT,
+    PARENT,
+    POSITION,
+    SCHEMA,
+    UNUSABLE,
+    VERDICT,
+    Rejected,
+    Reply,
+    Request,
+    Row,
+    variant_id,
+)
 from augment.replies import ReplyStore
 from augment.summary import FAILED, Summary, Tally, summarise
 from filters import Context
 
-PARENT = {"parent_prompt": pl.String, "parent_response": pl.String}
-"""The parent's texts, which filters read; here they come for free."""
-
+log = logging.getLogger(__name__)
 
 FINISHED = frozenset({"stop", "eos", "eos_token", "stop_sequence", "end_turn"})
 """Finish reasons of a whole answer; any other reply may be half an answer and is never data."""
+
+
+AHEAD = 8
+"""Shards that may be answered before they are sifted: some seconds of a fast engine's work, and little memory."""
+
+T = TypeVar("T")
+
+
+class Stage(Protocol):
+    """Runs a named stretch of the work. `flows` has one that makes each a Prefect task."""
+
+    def __call__(self, name: str, work: Callable[[], T]) -> T:
+        """What `work` returns."""
+        ...
+
+    def seconds(self, elapsed: float) -> float:
+        """How long a stretch of generating should last at least, `elapsed` seconds into the run."""
+        ...
+
+
+class Directly:
+    """The plain way: each shard is sifted as soon as it is answered."""
+
+    def __call__(self, name: str, work: Callable[[], T]) -> T:
+        return work()
+
+    def seconds(self, elapsed: float) -> float:
+        return 0.0
 
 
 @dataclass(frozen=True)
@@ -39,12 +83,18 @@ class Curated:
 
 
 def curate(
-    plan: Plan, *, answer: Answer = local, tally: Tally | None = None, stop: threading.Event | None = None
+    plan: Plan,
+    *,
+    answer: Answer = local,
+    stage: Stage | None = None,
+    tally: Tally | None = None,
+    stop: threading.Event | None = None,
 ) -> Curated:
     """Run the plan to its published dataset; every reply so far is kept whatever happens.
 
-    `answer` maps over shards (in process by default), `tally` can be watched while it runs, and `stop` ends
-    a run without an engine between two shards; one with an engine ends by draining that.
+    `answer` maps over shards (in process by default), `stage` runs the named stretches of the work, `tally` can
+    be watched meanwhile, and `stop` ends a run without an engine between two shards; one with an engine ends by
+    draining that.
 
     Raises:
         RunError: the run folder is held by another process or is not ours.
@@ -52,22 +102,63 @@ def curate(
         Interrupted: `stop` was set, or the engine drained.
     """
     started = time.perf_counter()
+    stage = stage or Directly()
     tally = tally or Tally()
     tally.target = plan.total
     quota = Quota.of(plan)
     context = plan.context()
     with Workshop.open(plan) as workshop, ReplyStore(home() / "replies.sqlite") as store:
-        while (shards := quota.next_round(tally.rounds)) is not None:
-            for answered in answer(plan, shards, store, tally):
-                sifted = sift(plan, read(plan, answered, store), context)
-                workshop.keep(answered.shard, sifted)
-                quota.add(sifted)
-                tally.add(sifted)
+
+        def settle(candidates: pl.DataFrame) -> pl.DataFrame:
+            sifted = sift(plan, candidates, context)
+            workshop.keep(sifted)
+            tally.add(sifted)
+            return sifted
+
+        def take_over() -> None:
+            for candidates in carried(plan):
+                sifted = settle(candidates)
+                quota.carry(sifted)
+                tally.carried += sifted["dropped_by"].null_count()
+            log.info("%s of its variants stay", f"{tally.carried:,}")
+
+        def sift_all(answered: Iterable[Answered]) -> None:
+            first = tally.candidates + 1
+            for each in answered:
+                quota.add(settle(read(plan, each, store)))
                 if plan.engine is None and stop is not None and stop.is_set():
                     raise Interrupted("stopped before every request was answered")
+            log.info("sifted candidates %s to %s: %s", f"{first:,}", f"{tally.candidates:,}", tally.line())
+
+        if plan.parent is not None:
+            stage(f"carry over {plan.parent.folder.name}", take_over)
+        while (asked := quota.next_round(tally.rounds)) is not None:
             tally.rounds += 1
+            left = asked.size
+            with ahead(answer(plan, asked.shards, store, tally), AHEAD) as stream:
+                for part in itertools.count(1):
+                    place = f"round {tally.rounds}, part {part}"
+                    wanted = stage.seconds(time.perf_counter() - started)
+                    answered = stage(f"generate: {place}", partial(_take, stream, left, wanted))
+                    stage(f"sift: {place}", partial(sift_all, answered))
+                    left -= sum(each.shard.size for each in answered)
+                    if not left:
+                        break
         summary = summarise(plan, tally, quota.short(), time.perf_counter() - started)
-        return Curated(workshop.publish(plan, summary), summary)
+        return Curated(stage(f"publish {plan.out.name}", partial(workshop.publish, plan, summary)), summary)
+
+
+def _take(stream: Iterator[Answered], most: int, seconds: float) -> list[Answered]:
+    """Answered shards of `most` requests in all, or what has come after `seconds`, at least one."""
+    until = time.monotonic() + seconds
+    taken: list[Answered] = []
+    while most and not (taken and time.monotonic() >= until):
+        answered = next(stream, None)
+        if answered is None:
+            raise AssertionError(f"{most} requests of the round were handed out and never came back")
+        taken.append(answered)
+        most -= answered.shard.size
+    return taken
 
 
 def read(plan: Plan, answered: Answered, store: ReplyStore) -> pl.DataFrame:

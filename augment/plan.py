@@ -14,6 +14,7 @@ from augment import generators
 from augment.engines import Engine
 from augment.errors import RecipeError
 from augment.generators import Generator, answers_itself
+from augment.lineage import Parent, newest
 from augment.recipe import Recipe
 from augment.records import CONTENT, Request, Row, fingerprint
 from augment.sources import Source, open_source
@@ -22,6 +23,8 @@ from filters.chain import Chain, chain_of
 
 RECORD = ("id", *CONTENT)
 """The columns that make a `Row`, in its order."""
+RUNS = Path("runs")
+"""Where run folders are, unless --out names one."""
 SHARD = 1000
 """Requests in a shard: some seconds of an engine's work, and one small file."""
 
@@ -33,6 +36,11 @@ class Shard:
     round: int
     index: int
     asks: tuple[tuple[int, int, int], ...]
+
+    @property
+    def size(self) -> int:
+        """How many requests it holds."""
+        return sum(count for _, _, count in self.asks)
 
 
 @dataclass(frozen=True)
@@ -51,6 +59,7 @@ class Plan:
     total: int
     cap: int
     out: Path
+    parent: Parent | None = None
 
     @property
     def name(self) -> str:
@@ -60,8 +69,32 @@ class Plan:
     @property
     def fingerprint(self) -> str:
         """Identity of the run: the recipe's decisive keys, the source's and the exam's content, who answers."""
-        who = (self.engine.name, self.engine.model, self.engine.revision) if self.engine else None
-        return fingerprint(self.recipe.decisive(), self.source.fingerprint, self.exam["id"].to_list(), who)
+        parts = [self.recipe.decisive(), self.source.fingerprint, self.exam["id"].to_list(), self._who]
+        return fingerprint(*parts, *([self.parent.digest] if self.parent else []))
+
+    @property
+    def line(self) -> str:
+        """Identity of the line of versions: the recipe's decisive keys and who answers, whatever the rows."""
+        return fingerprint(self.recipe.decisive(), self._who)
+
+    @property
+    def content(self) -> str:
+        """Identity of the rows that are augmented and held out, in whatever order."""
+        return fingerprint(sorted(self.seeds["id"]), sorted(self.exam["id"]))
+
+    @property
+    def version(self) -> int:
+        """Which version of its line the run will be: 1 when it grows from none."""
+        return self.parent.version + 1 if self.parent else 1
+
+    @property
+    def nothing_new(self) -> bool:
+        """Whether the parent already holds all that this plan would make."""
+        return self.parent is not None and self.parent.content == self.content
+
+    @property
+    def _who(self) -> tuple[str, str, str] | None:
+        return (self.engine.name, self.engine.model, self.engine.revision) if self.engine else None
 
     def context(self) -> Context:
         """What the filters may look at; with a fresh memory."""
@@ -137,6 +170,10 @@ def make_plan(recipe: Recipe, engine: Engine | None) -> Plan:
             if seeds[column].null_count() == len(seeds):
                 raise RecipeError(f"generator '{each.name}' needs the column '{column}', which {source.name} lacks")
     per_seed = int(recipe.n[:-1]) if recipe.n.endswith("x") else None
+    if recipe.incremental and per_seed is None:
+        raise RecipeError(f"--incremental needs variants for each seed, not {recipe.n} in all; write --n 5x")
+    if recipe.incremental and recipe.out is not None:
+        raise RecipeError(f"--incremental gives each version a folder under runs/; leave out --out {recipe.out}")
     total = per_seed * len(seeds) if per_seed else int(recipe.n)
     share = per_seed or -(-total // len(seeds))
     plan = Plan(
@@ -153,7 +190,9 @@ def make_plan(recipe: Recipe, engine: Engine | None) -> Plan:
         cap=max(1, round(share * recipe.max_attempts)),
         out=Path(),
     )
-    return dataclasses.replace(plan, out=recipe.out or Path("runs") / f"{plan.name}-{plan.fingerprint[:8]}")
+    if recipe.incremental:
+        plan = dataclasses.replace(plan, parent=newest(RUNS, plan.line))
+    return dataclasses.replace(plan, out=recipe.out or RUNS / f"{plan.name}-{plan.fingerprint[:8]}")
 
 
 def _without_exam_copies(source: Source, exam: pl.DataFrame) -> Source:

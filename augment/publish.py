@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
 import socket
@@ -19,7 +18,8 @@ import polars as pl
 from augment import __version__
 from augment.dataset_card import dataset_card
 from augment.errors import RunError
-from augment.plan import Plan, Shard
+from augment.manifest import MANIFEST, digest_of, manifest_of
+from augment.plan import Plan
 from augment.records import POSITION, SCHEMA, VERDICT
 from augment.summary import Summary
 
@@ -27,21 +27,6 @@ LOCK = ".augment.lock"
 """The file that is locked while a run is written; it also marks a folder as one of ours."""
 BLOCK = 2000
 """About how many rows are in memory at once while the files are written."""
-
-
-def manifest_of(folder: Path) -> dict[str, Any]:
-    """A run's manifest.
-
-    Raises:
-        RunError: the folder holds no finished run.
-    """
-    try:
-        manifest: dict[str, Any] = orjson.loads((folder / "manifest.json").read_bytes())
-    except (OSError, orjson.JSONDecodeError):
-        raise RunError(f"{folder} holds no finished run (no manifest.json); give a run folder") from None
-    if not isinstance(manifest, dict) or not {"fingerprint", "source", "files"} <= manifest.keys():
-        raise RunError(f"{folder}/manifest.json was not written by augment; give a run folder")
-    return manifest
 
 
 @dataclass
@@ -84,12 +69,13 @@ class Workshop:
         (self.folder / ".holder").unlink(missing_ok=True)
         self.lock.release()
 
-    def keep(self, shard: Shard, sifted: pl.DataFrame) -> None:
-        """Put a shard's sifted candidates on disk until all are there."""
-        path = self.folder / ".work" / f"{shard.round:03}-{shard.index:06}.parquet"
+    def keep(self, sifted: pl.DataFrame) -> None:
+        """Put some sifted candidates on disk until all are there."""
+        path = self.folder / ".work" / f"{len(self.parts):06}.parquet"
         with _writing(self.folder):
             sifted.write_parquet(path, compression="lz4")
-        self.parts.append((shard.asks[0][0], shard.asks[-1][0], path))
+        positions = sifted["_position"].to_numpy()
+        self.parts.append((int(positions.min()), int(positions.max()), path))
 
     def publish(self, plan: Plan, summary: Summary) -> Path:
         """Write every file beside its place, rename it, and write the manifest last.
@@ -101,8 +87,7 @@ class Workshop:
             return self._publish(plan, summary)
 
     def _publish(self, plan: Plan, summary: Summary) -> Path:
-        manifest = self.folder / "manifest.json"
-        manifest.unlink(missing_ok=True)
+        (self.folder / MANIFEST).unlink(missing_ok=True)
         (self.folder / "curated").mkdir(exist_ok=True)
         scored = {**SCHEMA, **plan.chain.scores}
         judged = {**SCHEMA, **VERDICT, **plan.chain.scores}
@@ -114,12 +99,17 @@ class Workshop:
         names = ("curated/train.parquet", "rejected.parquet", "summary.json", "README.md")
         record = {
             "augment": __version__,
+            "name": plan.name,
+            "version": plan.version,
+            "parent": plan.parent and plan.parent.named(),
             "fingerprint": plan.fingerprint,
+            "line": plan.line,
+            "content": plan.content,
             "source": {"name": plan.source.name, "fingerprint": plan.source.fingerprint},
             "recipe": plan.recipe.decisive(),
-            "files": {name: _digest(self.folder / name) for name in names},
+            "files": {name: digest_of(self.folder / name) for name in names},
         }
-        self._write("manifest.json", orjson.dumps(record, option=pretty))
+        self._write(MANIFEST, orjson.dumps(record, option=pretty))
         return self.folder
 
     def _blocks(self, plan: Plan) -> Iterator[tuple[pl.DataFrame, pl.DataFrame]]:
@@ -177,7 +167,7 @@ def _refuse_foreign(folder: Path, plan: Plan) -> None:
     ours = (folder / LOCK).exists()
     if not ours and any(folder.iterdir()):
         raise RunError(f"{folder} is not empty and not a run folder; choose another --out")
-    if (folder / "manifest.json").is_file() and not plan.recipe.overwrite:
+    if (folder / MANIFEST).is_file() and not plan.recipe.overwrite:
         other = manifest_of(folder)
         if other["fingerprint"] != plan.fingerprint:
             raise RunError(
@@ -201,8 +191,3 @@ def _settle(beside: Path, target: Path) -> None:
     with beside.open("rb+") as file:
         os.fsync(file.fileno())
     beside.replace(target)
-
-
-def _digest(path: Path) -> dict[str, Any]:
-    with path.open("rb") as file:
-        return {"bytes": path.stat().st_size, "sha256": hashlib.file_digest(file, "sha256").hexdigest()}

@@ -17,6 +17,14 @@ FEW, MANY = 64, 2**31
 """Candidates of a seed in one round: few where generators answer themselves and may run out of variants."""
 
 
+@dataclass(frozen=True)
+class Round:
+    """Some requests for what is still missing: `size` in all, in shards."""
+
+    size: int
+    shards: Iterator[Shard]
+
+
 @dataclass
 class Quota:
     """One entry a seed, in the plan's order; `cap` bounds the candidates of each seed."""
@@ -47,8 +55,8 @@ class Quota:
         share = plan.total // seeds + (np.arange(seeds) < plan.total % seeds).astype(np.int64)
         return cls(plan.seeds["id"], share, plan.cap, True, at_once)
 
-    def next_round(self, round: int) -> Iterator[Shard] | None:
-        """The shards of the next round: what each seed lacks, within its cap; None when all is done."""
+    def next_round(self, number: int) -> Round | None:
+        """The next round: what each seed lacks, within its cap; None when all is done."""
         if self.shared:
             self._pass_on()
         want = np.clip(np.minimum(self.target - self.kept, self.cap - self.asked), 0, self.at_once)
@@ -57,7 +65,7 @@ class Quota:
             return None
         asked = self.asked
         self.asked = asked + want
-        return _shards(round, asked, want)
+        return Round(int(want.sum()), _shards(number, asked, want))
 
     def _pass_on(self) -> None:
         """Give what spent seeds can no longer deliver to those that still can, one each in turn."""
@@ -78,6 +86,11 @@ class Quota:
         if self.at_once == FEW:  # nobody else is asked: a seed without further variants is done
             done = sifted.filter(pl.col("reason") == EXHAUSTED)["_position"].unique().to_numpy()
             self.spent[done] = True
+
+    def carry(self, sifted: pl.DataFrame) -> None:
+        """Count variants that a parent run brought; their seeds go on with the candidates after those."""
+        self.add(sifted)
+        np.maximum.at(self.asked, sifted["_position"].to_numpy(), sifted["_candidate"].to_numpy() + 1)
 
     def short(self) -> pl.DataFrame:
         """The seeds that gave less than their share, unless a total was met all the same.

@@ -77,6 +77,7 @@ class Recipe(BaseModel):
     out: Path | None = None
     overwrite: bool = False
     name: str | None = None
+    incremental: bool = False
 
     def weights(self) -> dict[str, int]:
         """Generator names and weights: `paraphrase,persona:2` is {"paraphrase": 1, "persona": 2}.
@@ -98,7 +99,7 @@ class Recipe(BaseModel):
         """The keys that decide what comes out: not where it is written, nor how fast."""
         return self.model_dump(
             mode="json",
-            exclude={"out", "overwrite", "name", "base_url", "concurrency", "timeout", "path"},
+            exclude={"out", "overwrite", "name", "base_url", "concurrency", "timeout", "path", "incremental"},
         )
 
 

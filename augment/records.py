@@ -43,6 +43,9 @@ SCHEMA: dict[str, Any] = {
 VERDICT: dict[str, Any] = {"dropped_by": pl.String, "reason": pl.String, "detail": pl.String}
 """What `rejected.parquet` has besides: who dropped the row, why, and the place or message if there is one."""
 
+PARENT: dict[str, Any] = {"parent_prompt": pl.String, "parent_response": pl.String}
+"""A candidate's parent's texts, which filters read; they are not published."""
+
 POSITION: dict[str, Any] = {"_position": pl.Int64, "_candidate": pl.Int64}
 """Where a candidate belongs until it is published: its seed's place in the plan, and its number there."""
 

@@ -19,10 +19,12 @@ FAILED = "engine"
 class Tally:
     """Running counts. candidates = kept + rejected + failed holds after every shard.
 
+    `carried` of the kept come from the parent run, where there is one.
     `tokens_in`, `tokens_out` and `requests_sent` are what this run paid; reused replies cost nothing.
     """
 
     target: int = 0
+    carried: int = 0
     candidates: int = 0
     kept: int = 0
     reasons: Counter[tuple[str, str]] = field(default_factory=Counter)
@@ -42,6 +44,10 @@ class Tally:
     def rejected(self) -> int:
         """Candidates that a filter dropped, or whose reply held no row."""
         return sum(self.reasons.values()) - self.failed
+
+    def line(self) -> str:
+        """The account in one line."""
+        return f"{self.kept:,} of {self.target:,} kept, {self.rejected:,} rejected, {self.failed:,} failed"
 
     def sent(self, reply: Reply) -> None:
         """Count one answered request."""
@@ -85,6 +91,7 @@ class Summary:
             "source_rejected",
             "unused",
             "target",
+            "carried",
             "candidates",
             "kept",
             "failed",
@@ -127,6 +134,7 @@ def summarise(plan: Plan, tally: Tally, short: pl.DataFrame, seconds: float) -> 
         "source_rejected": len(source.rejected),
         "unused": unused,
         "target": tally.target,
+        "carried": tally.carried,
         "candidates": tally.candidates,
         "kept": tally.kept,
         "rejected": reasons,

@@ -80,6 +80,8 @@ def announce(plan: Plan, console: Console) -> None:
     notes = [f"{plan.source.name}: {note}" for note in plan.source.notes]
     if plan.recipe.llm is None and not plan.recipe.generators:
         notes.append("no --llm given: using the generator `rules`, which needs no model")
+    if plan.parent is not None:
+        notes.append(f"version {plan.version}: grows from {plan.parent.folder}")
     if plan.exam.is_empty():
         notes.append("no exam is held out; --holdout 20% keeps rows for evaluation, --exam FILE names others")
     for note in notes:
@@ -100,6 +102,7 @@ def print_summary(summary: Summary, console: Console) -> None:
     say(
         f"{counts['candidates']:,} candidates = {counts['kept']:,} kept"
         f" + {total_rejected(counts):,} rejected + {counts['failed']:,} failed"
+        + (f" ({counts['carried']:,} carried over)" if counts["carried"] else "")
     )
     dropped = [(name, reason, rows) for name, each in counts["rejected"].items() for reason, rows in each.items()]
     dropped += [("failed", reason, rows) for reason, rows in counts["failures"].items()]

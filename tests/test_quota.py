@@ -20,7 +20,10 @@ def outcome(*kept_by_seed: tuple[int, int]) -> pl.DataFrame:
 
 
 def asks(each: Quota, round: int = 0) -> list[tuple[int, int, int]]:
-    return [ask for shard in each.next_round(round) or () for ask in shard.asks]
+    found = each.next_round(round)
+    made = [ask for shard in found.shards for ask in shard.asks] if found else []
+    assert (found.size if found else 0) == sum(count for _, _, count in made)
+    return made
 
 
 def test_the_first_round_asks_for_exactly_what_is_wanted():
@@ -72,6 +75,6 @@ def test_a_total_that_nobody_can_reach_stays_visible():
 @pytest.mark.parametrize("size", [1, 999, 2500])
 def test_shards_hold_each_seed_once_and_whole(size):
     each = quota([3] * size, cap=9)
-    shards = list(each.next_round(0))
+    shards = list(each.next_round(0).shards)
     assert [ask[0] for shard in shards for ask in shard.asks] == list(range(size))
     assert [shard.index for shard in shards] == list(range(len(shards)))
