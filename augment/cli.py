@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,7 +12,14 @@ import typer
 from augment.errors import AugmentError, RecipeError
 
 if TYPE_CHECKING:
+    import threading
+    from collections.abc import Callable
+
+    from augment.pipeline import Curated
     from augment.plan import Plan
+    from augment.summary import Tally
+
+    Curate = Callable[[Plan, Tally, threading.Event], Curated]
 
 app = typer.Typer(
     add_completion=False,
@@ -101,6 +109,10 @@ def text(
     overwrite: Annotated[bool | None, typer.Option("--overwrite", help="Replace another run in --out.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan, send nothing.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print the summary (or the plan) as JSON.")] = False,
+    prefect: Annotated[
+        bool | None,
+        typer.Option("--prefect/--no-prefect", help="As a Prefect flow. [default: when $PREFECT_API_URL is set]"),
+    ] = None,
 ) -> None:
     """Make n good variants of each row and publish them.
 
@@ -128,8 +140,16 @@ def text(
         _print_forecast(plan, json)
     elif plan.nothing_new:
         _print_nothing_new(plan, json)
+    elif bool(os.environ.get("PREFECT_API_URL")) if prefect is None else prefect:
+        from augment.errors import needs
+
+        with needs("prefect", "flows"):
+            from flows.text import run_by_hand
+        _run(plan, json, run_by_hand)
     else:
-        _run(plan, json)
+        from augment.pipeline import run_here
+
+        _run(plan, json, run_here)
 
 
 def _print_forecast(plan: Plan, json: bool) -> None:
@@ -142,6 +162,30 @@ def _print_forecast(plan: Plan, json: bool) -> None:
         typer.echo(to_text(found))
 
 
+@app.command()
+def serve(
+    recipes: Annotated[list[Path] | None, typer.Argument(help="Recipe files, each with its [schedule].")] = None,
+    recipe: Annotated[Path | None, typer.Option(help="The same, for one.")] = None,
+    cron: Annotated[str | None, typer.Option(help='When to run: "0 2 * * *". [default: the recipe\'s]')] = None,
+    timezone: Annotated[str | None, typer.Option(help="The zone of --cron: Asia/Shanghai. [default: UTC]")] = None,
+    watch: Annotated[str | None, typer.Option(help="Run when files arrive there: a folder or s3://…/.")] = None,
+    alert: Annotated[str | None, typer.Option(help="A webhook that is told of failed runs.")] = None,
+) -> None:
+    """Run recipes by themselves, on schedule or when files arrive, over what is new.
+
+    Needs a Prefect server and goes on until it is stopped. Example:
+    augment serve flows/recipes/chbench-nightly.toml
+    """
+    from augment.errors import needs
+
+    files = [*(recipes or []), *([recipe] if recipe else [])]
+    if not files:
+        raise RecipeError("no recipe to serve; give recipe files, for example flows/recipes/chbench-nightly.toml")
+    with needs("prefect", "flows"):
+        from flows.schedules import serve as serve_them
+    serve_them(files, {"cron": cron, "timezone": timezone, "watch": watch}, alert)
+
+
 def _print_nothing_new(plan: Plan, json: bool) -> None:
     assert plan.parent is not None
     if json:
@@ -151,7 +195,7 @@ def _print_nothing_new(plan: Plan, json: bool) -> None:
         typer.echo(plan.parent.folder)
 
 
-def _run(plan: Plan, json: bool) -> None:
+def _run(plan: Plan, json: bool, curate: Curate) -> None:
     """Curate with progress on stderr; the first Ctrl-C or SIGTERM drains, the second ends at once."""
     import shlex
     import signal
@@ -160,7 +204,6 @@ def _run(plan: Plan, json: bool) -> None:
     from rich.console import Console
 
     from augment.errors import Interrupted
-    from augment.pipeline import curate
     from augment.summary import Tally
     from augment.terminal import announce, print_summary, watch
 
@@ -180,7 +223,7 @@ def _run(plan: Plan, json: bool) -> None:
     before = {each: signal.signal(each, drain) for each in (signal.SIGINT, signal.SIGTERM)}
     try:
         with watch(tally, console):
-            done = curate(plan, tally=tally, stop=stop)
+            done = curate(plan, tally, stop)
     except (Interrupted, KeyboardInterrupt):
         kept = f"{tally.requests_sent:,} answers of this run are kept; " if tally.requests_sent else ""
         console.print(f"augment: stopped. {kept}to go on, give the same command again:", soft_wrap=True)

@@ -1,5 +1,10 @@
 """What can go wrong that a user can put right: one line each, printed without a traceback, exit code 2."""
 
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 
 class AugmentError(Exception):
     """Base of every error a user can fix. The message says what, the value, and the fix."""
@@ -23,3 +28,18 @@ class RunError(AugmentError):
 
 class Interrupted(AugmentError):
     """The user or the system asked to stop; what was answered is kept and the run can go on."""
+
+
+@contextmanager
+def needs(package: str, extra: str) -> Iterator[None]:
+    """Turns the lack of an optional package, imported in the block, into one line.
+
+    Raises:
+        RecipeError: the package is not installed.
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] != package:
+            raise
+        raise RecipeError(f"this needs {package}, which is not installed; pip install 'augment[{extra}]'") from None

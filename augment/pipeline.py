@@ -148,6 +148,15 @@ def curate(
         return Curated(stage(f"publish {plan.out.name}", partial(workshop.publish, plan, summary)), summary)
 
 
+def run_here(plan: Plan, tally: Tally, stop: threading.Event) -> Curated:
+    """Run a plan in this process and nothing around it.
+
+    Raises:
+        AugmentError: as `curate`.
+    """
+    return curate(plan, tally=tally, stop=stop)
+
+
 def _take(stream: Iterator[Answered], most: int, seconds: float) -> list[Answered]:
     """Answered shards of `most` requests in all, or what has come after `seconds`, at least one."""
     until = time.monotonic() + seconds

@@ -148,14 +148,7 @@ def make_plan(recipe: Recipe, engine: Engine | None) -> Plan:
         RecipeError: unknown generator, filter or setting, or a generator without what it needs.
         SourceError: the source cannot be read.
     """
-    weights = recipe.weights()
-    chosen = tuple(generators.TABLE.load(name)(seed=recipe.seed) for name in weights)
-    chain = chain_of(recipe.filters, recipe.settings)
-    for each in chosen:
-        if not answers_itself(each) and recipe.llm is None:
-            raise RecipeError(
-                f"generator '{each.name}' needs an LLM; add --llm openai:MODEL, or use --generators rules"
-            )
+    weights, chosen, chain = resolved(recipe)
     source = open_source(recipe.source, path=recipe.path, columns=recipe.map, holdout=recipe.holdout)
     exam = source.exam
     if recipe.exam is not None:
@@ -170,10 +163,6 @@ def make_plan(recipe: Recipe, engine: Engine | None) -> Plan:
             if seeds[column].null_count() == len(seeds):
                 raise RecipeError(f"generator '{each.name}' needs the column '{column}', which {source.name} lacks")
     per_seed = int(recipe.n[:-1]) if recipe.n.endswith("x") else None
-    if recipe.incremental and per_seed is None:
-        raise RecipeError(f"--incremental needs variants for each seed, not {recipe.n} in all; write --n 5x")
-    if recipe.incremental and recipe.out is not None:
-        raise RecipeError(f"--incremental gives each version a folder under runs/; leave out --out {recipe.out}")
     total = per_seed * len(seeds) if per_seed else int(recipe.n)
     share = per_seed or -(-total // len(seeds))
     plan = Plan(
@@ -193,6 +182,27 @@ def make_plan(recipe: Recipe, engine: Engine | None) -> Plan:
     if recipe.incremental:
         plan = dataclasses.replace(plan, parent=newest(RUNS, plan.line))
     return dataclasses.replace(plan, out=recipe.out or RUNS / f"{plan.name}-{plan.fingerprint[:8]}")
+
+
+def resolved(recipe: Recipe) -> tuple[dict[str, int], tuple[Generator, ...], Chain]:
+    """What the recipe names, before any source is read: generators with their weights, and the chain of filters.
+
+    Raises:
+        RecipeError: a name or setting is unknown, or keys do not go together.
+    """
+    weights = recipe.weights()
+    chosen = tuple(generators.TABLE.load(name)(seed=recipe.seed) for name in weights)
+    chain = chain_of(recipe.filters, recipe.settings)
+    for each in chosen:
+        if not answers_itself(each) and recipe.llm is None:
+            raise RecipeError(
+                f"generator '{each.name}' needs an LLM; add --llm openai:MODEL, or use --generators rules"
+            )
+    if recipe.incremental and not recipe.n.endswith("x"):
+        raise RecipeError(f"--incremental needs variants for each seed, not {recipe.n} in all; write --n 5x")
+    if recipe.incremental and recipe.out is not None:
+        raise RecipeError(f"--incremental gives each version a folder under runs/; leave out --out {recipe.out}")
+    return weights, chosen, chain
 
 
 def _without_exam_copies(source: Source, exam: pl.DataFrame) -> Source:

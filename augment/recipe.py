@@ -6,7 +6,7 @@ import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
@@ -103,6 +103,24 @@ class Recipe(BaseModel):
         )
 
 
+class Schedule(BaseModel):
+    """When a recipe runs by itself: the `[schedule]` of a recipe file.
+
+    `cron` has five fields, in the zone `timezone`; `watch` is a folder, or a prefix that fsspec knows, whose new files
+    start a run, looked at every `watch_every` seconds. A failed run is tried again `retries` times, `retry_delay`
+    seconds apart.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    cron: str | None = None
+    timezone: str = "UTC"
+    watch: str | None = None
+    watch_every: Annotated[float, Field(gt=0)] = 10.0
+    retries: Annotated[int, Field(ge=0, le=100)] = 2
+    retry_delay: Annotated[float, Field(ge=0)] = 60.0
+
+
 def read_recipe(flags: Mapping[str, Any], file: Path | None = None) -> Recipe:
     """The recipe of `flags` (unset ones are None) over those of `file`.
 
@@ -111,30 +129,58 @@ def read_recipe(flags: Mapping[str, Any], file: Path | None = None) -> Recipe:
     """
     written: dict[str, Any] = {}
     if file is not None:
-        try:
-            written = tomllib.loads(file.read_text("utf-8"))
-        except OSError:
-            raise RecipeError(f"no recipe file {file}; check the path") from None
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise RecipeError(f"recipe {file} is not valid TOML: {error}") from None
+        written = _toml(file)
+        written.pop("schedule", None)  # when it runs decides nothing about what it makes
         written.setdefault("name", file.stem)
     merged = {**written, **{key: value for key, value in flags.items() if value is not None}}
     if not merged.get("source"):
         raise RecipeError("no source given; try --source sample, or a file, or owner/name from the hub")
+    return _validated(Recipe, merged, "recipe")
+
+
+def read_schedule(flags: Mapping[str, Any], file: Path) -> Schedule:
+    """When and how the recipe in `file` runs by itself: `flags` (unset ones are None) over its `[schedule]`.
+
+    Raises:
+        RecipeError: there is no time nor place to run at, or a key or value is wrong.
+    """
+    written = _toml(file).get("schedule", {})
+    if not isinstance(written, dict):
+        raise RecipeError(f'recipe {file}: schedule is no table; write [schedule] and under it cron = "0 2 * * *"')
+    merged = {**written, **{key: value for key, value in flags.items() if value is not None}}
+    found = _validated(Schedule, merged, "schedule")
+    if found.cron is None and found.watch is None:
+        raise RecipeError(f'recipe {file} does not say when to run; add --cron "0 2 * * *", or a [schedule] to it')
+    return found
+
+
+def _toml(file: Path) -> dict[str, Any]:
     try:
-        return Recipe.model_validate(merged)
+        return tomllib.loads(file.read_text("utf-8"))
+    except OSError:
+        raise RecipeError(f"no recipe file {file}; check the path") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise RecipeError(f"recipe {file} is not valid TOML: {error}") from None
+
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+def _validated(model: type[Model], values: Mapping[str, Any], what: str) -> Model:
+    try:
+        return model.model_validate(values)
     except ValidationError as error:
-        raise RecipeError(_explained(error)) from None
+        raise RecipeError(_explained(error, model, what)) from None
 
 
-def _explained(error: ValidationError) -> str:
+def _explained(error: ValidationError, model: type[BaseModel], what: str) -> str:
     """The first fault as one line: the key, the value, what is wanted."""
     fault = error.errors()[0]
     first, *inner = (str(part) for part in fault["loc"])
     key = ".".join([first.replace("_", "-") if not inner else first, *inner])
     if fault["type"] == "extra_forbidden":
-        known = sorted(field.alias or name for name, field in Recipe.model_fields.items())
-        return f"no recipe key '{first}'; {closest(first, known)}"
+        known = sorted(field.alias or name for name, field in model.model_fields.items())
+        return f"no {what} key '{first}'; {closest(first, known)}"
     message = fault["msg"].removeprefix("Value error, ")
     value = "" if f"'{fault['input']}'" in message else f" (got {fault['input']!r})"
     return f"{key}: {message[:1].lower()}{message[1:]}{value}"

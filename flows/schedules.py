@@ -1,0 +1,159 @@
+"""`augment serve`: recipes that run by themselves, at set times or when files arrive, over what is new.
+
+One process serves several recipes, each as a deployment of the flow `text`. A run at a time: a second one waits, and
+then finds what the first left. Runs that were missed while nobody served are caught up by one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.filters import (
+    DeploymentFilter,
+    DeploymentFilterName,
+    FlowRunFilter,
+    FlowRunFilterExpectedStartTime,
+    FlowRunFilterState,
+    FlowRunFilterStateType,
+)
+from prefect.client.schemas.objects import ConcurrencyLimitConfig, ConcurrencyLimitStrategy, StateType
+from prefect.client.schemas.schedules import CronSchedule
+from prefect.deployments.runner import RunnerDeployment
+from prefect.events import DeploymentEventTrigger, DeploymentTriggerTypes
+from prefect.events.schemas.automations import TriggerTypes
+from prefect.exceptions import TerminationSignal
+from prefect.runner import Runner
+from prefect.settings import PREFECT_API_URL
+from prefect.types.entrypoint import EntrypointType
+from pydantic import ValidationError
+
+from augment.errors import RecipeError, RunError
+from augment.plan import resolved
+from augment.recipe import Recipe, Schedule, read_recipe, read_schedule
+from flows.alerts import TAG, alert, notice_crashes
+from flows.api import check_api
+from flows.text import text
+from flows.watch import EVENT, Watch, listing, resource
+
+log = logging.getLogger(__name__)
+
+
+def serve(files: Sequence[Path], flags: Mapping[str, Any], alert_url: str | None) -> None:
+    """Serve the recipes in `files` until the process is stopped; `flags` win over each one's `[schedule]`.
+
+    Raises:
+        RecipeError: a recipe or schedule is wrong.
+        RunError: there is no Prefect server, or only one that would end with this process.
+    """
+    planned = [_read(file, flags) for file in files]
+    names = [recipe.name for recipe, _ in planned]
+    doubled = next((name for name in names if names.count(name) > 1), None)
+    if doubled is not None:
+        raise RecipeError(f"two recipes are called '{doubled}'; give one another  name = …")
+    if not PREFECT_API_URL.value():
+        raise RunError(
+            "augment serve needs a Prefect server that stays; start one with  prefect server start  "
+            "and set PREFECT_API_URL=http://127.0.0.1:4200/api"
+        )
+    check_api()
+    with get_client(sync_client=True) as client:
+        missed = {recipe.name: _missed(client, str(recipe.name)) for recipe, _ in planned}
+        notice_crashes(client)
+        if alert_url:
+            alert(client, alert_url)
+    runner = Runner(name="augment", pause_on_shutdown=False)
+    for recipe, schedule in planned:
+        served: UUID = runner.add_deployment(deployment(recipe, schedule))  # type: ignore[assignment]
+        if missed[recipe.name]:
+            _catch_up(served, missed[recipe.name])
+    watches = [Watch(each.watch, each.watch_every) for _, each in planned if each.watch]
+    for each in watches:
+        each.start()
+    for recipe, schedule in planned:
+        when = [f"at {schedule.cron} {schedule.timezone}"] if schedule.cron else []
+        when += [f"when files arrive in {schedule.watch}"] if schedule.watch else []
+        log.warning("serving %s: %s", recipe.name, ", and ".join(when))
+    try:
+        asyncio.run(runner.start())
+    except (KeyboardInterrupt, TerminationSignal):
+        pass
+    finally:
+        for each in watches:
+            each.end()
+
+
+def _read(file: Path, flags: Mapping[str, Any]) -> tuple[Recipe, Schedule]:
+    recipe = read_recipe({}, file)
+    if "incremental" not in recipe.model_fields_set:
+        recipe = read_recipe({"incremental": True}, file)
+    resolved(recipe)
+    schedule = read_schedule(flags, file)
+    if schedule.watch:
+        listing(schedule.watch)
+    return recipe, schedule
+
+
+def deployment(recipe: Recipe, schedule: Schedule) -> RunnerDeployment:
+    """The recipe as a deployment of the flow `text`: one run at a time, on its schedule and when files arrive.
+
+    Raises:
+        RecipeError: the cron line or the time zone is none.
+    """
+    cron = []
+    if schedule.cron:
+        try:
+            cron = [CronSchedule(cron=schedule.cron, timezone=schedule.timezone)]
+        except ValidationError as error:
+            fault = error.errors()[0]
+            key = ".".join(str(part) for part in fault["loc"]) or "cron"
+            raise RecipeError(f"schedule of {recipe.name}: {key}: {fault['msg']} (got {fault['input']!r})") from None
+    triggers: list[DeploymentTriggerTypes | TriggerTypes] = []
+    if schedule.watch:
+        triggers = [
+            DeploymentEventTrigger(
+                name=f"new files for {recipe.name}",
+                expect={EVENT},
+                match={"prefect.resource.id": resource(schedule.watch)},
+                within=timedelta(0),
+            )
+        ]
+    made: RunnerDeployment = text.to_deployment(  # type: ignore[assignment]
+        str(recipe.name),
+        schedules=cron,
+        triggers=triggers,
+        parameters={
+            "recipe": recipe.model_dump(mode="json", by_alias=True, exclude_unset=True),
+            "retries": schedule.retries,
+            "retry_delay": schedule.retry_delay,
+        },
+        concurrency_limit=ConcurrencyLimitConfig(limit=1, collision_strategy=ConcurrencyLimitStrategy.ENQUEUE),
+        tags=[TAG],
+        description=f"{recipe.n} variants of what is new in {recipe.source}",
+        entrypoint_type=EntrypointType.MODULE_PATH,
+    )
+    return made
+
+
+def _missed(client: SyncPrefectClient, name: str) -> int:
+    """How many scheduled runs of the deployment called `name` are overdue: nobody served them."""
+    found = client.read_flow_runs(
+        deployment_filter=DeploymentFilter(name=DeploymentFilterName(any_=[name])),
+        flow_run_filter=FlowRunFilter(
+            state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.SCHEDULED])),
+            expected_start_time=FlowRunFilterExpectedStartTime(before_=datetime.now(UTC)),  # type: ignore[arg-type]
+        ),
+    )
+    return len(found)
+
+
+def _catch_up(deployment: UUID, missed: int) -> None:
+    """One run now for those that were missed; serving again has taken them off the schedule."""
+    with get_client(sync_client=True) as client:
+        client.create_flow_run_from_deployment(deployment, name=f"catch up on {missed} missed")

@@ -1,0 +1,184 @@
+"""The stages of a run as Prefect tasks, with what it shows while it runs and when it ends. The only @task file.
+
+A task is a stretch of seconds to minutes, never a row. Frames and results stay in this process: a task run says
+what was done, when and how it ended. The reply store is the cache, so Prefect's own is off.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import time
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
+
+import httpx
+from prefect import task
+from prefect.artifacts import (
+    create_link_artifact,
+    create_markdown_artifact,
+    create_progress_artifact,
+    create_table_artifact,
+    update_progress_artifact,
+)
+from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import State
+from prefect.exceptions import PrefectException
+from prefect.states import Failed
+
+from augment.errors import AugmentError, EngineError
+from augment.pipeline import Curated
+from augment.plan import Plan
+from augment.records import fingerprint
+from augment.summary import Tally
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+AT_LEAST = 3.0
+"""Seconds of work in a task, at least: a task costs some 25 ms."""
+SHARE = 0.05
+"""A stretch lasts this share of the time so far, so that a run of a month has some 500 stretches, not a million."""
+PROGRESS_EVERY = 5.0
+"""Seconds between two updates of the progress artifact."""
+
+
+@task(cache_policy=NO_CACHE, persist_result=False)
+def _stretch(work: Callable[[], None], failed: list[BaseException]) -> State[Any] | None:
+    """What can be put right by the user fails the task with one line; anything else keeps its traceback."""
+    try:
+        work()
+    except AugmentError as error:
+        failed.append(error)
+        return Failed(message=str(error))
+    except BaseException as error:
+        failed.append(error)
+        raise
+    return None
+
+
+def with_retries(name: str, work: Callable[[], T], retries: int, delay: float) -> T:
+    """`work` as a task run called `name`, tried again `retries` times, `delay` seconds apart, where that can help.
+
+    Raises:
+        Exception: what the last try raised.
+    """
+    result: list[T] = []
+    failed: list[BaseException] = []
+
+    def one_try() -> None:
+        failed.clear()
+        result.append(work())
+
+    if retries == 0:
+        return work()
+    outer = _attempt.with_options(
+        name=name.partition(" ")[0],
+        task_run_name=name,
+        retries=retries,
+        retry_delay_seconds=delay,
+        retry_condition_fn=lambda _task, _run, _state: _may_succeed(failed[0]),
+    )
+    outer(one_try, failed, return_state=True)
+    if failed:
+        raise failed[0]
+    return result[0]
+
+
+@task(cache_policy=NO_CACHE, persist_result=False)
+def _attempt(work: Callable[[], None], failed: list[BaseException]) -> None:
+    try:
+        work()
+    except BaseException as error:
+        failed.append(error)
+        raise
+
+
+def _may_succeed(error: BaseException) -> bool:
+    """A wrong recipe stays wrong; a server that was away may be back, and so may a disk or a network."""
+    return not isinstance(error, AugmentError) or isinstance(error, EngineError)
+
+
+class Stages:
+    """Runs each stage of `curate` as a task named like the pipeline, and keeps a progress artifact up to date."""
+
+    def __init__(self, name: str, tally: Tally) -> None:
+        self._key = artifact_key(name)
+        self._tally = tally
+        self._progress: Any = None
+        self._last: State[Any] | None = None
+        self._shown = 0.0
+
+    def __call__(self, name: str, work: Callable[[], T]) -> T:
+        """Run `work` as a task run called `name`; its kind is what comes before the colon, or the first word.
+
+        Raises:
+            Exception: whatever `work` raises.
+        """
+        kind = name.partition(":")[0] if ":" in name else name.partition(" ")[0]
+        result: list[T] = []
+        failed: list[BaseException] = []
+        one = _stretch.with_options(name=kind, task_run_name=name.replace("{", "(").replace("}", ")"))
+        after = [self._last] if self._last else None
+        self._last = one(lambda: result.append(work()), failed, return_state=True, wait_for=after)
+        if failed:
+            raise failed[0]
+        self._show()
+        return result[0]
+
+    def seconds(self, elapsed: float) -> float:
+        """How long the next stretch of generating lasts at least, `elapsed` seconds into the run."""
+        return max(AT_LEAST, elapsed * SHARE)
+
+    def _show(self) -> None:
+        now = time.monotonic()
+        if not self._tally.target or now - self._shown < PROGRESS_EVERY:
+            return
+        self._shown = now
+        self.progress(100.0 * self._tally.kept / self._tally.target)
+
+    def progress(self, percent: float) -> None:
+        """Show how much of the target is kept, in percent."""
+        percent = min(100.0, round(percent, 1))
+        if self._progress is None:
+            self._progress = shown(
+                create_progress_artifact, percent, f"{self._key}-progress", description="Variants kept, of the target"
+            )
+        else:
+            shown(update_progress_artifact, self._progress, percent)
+
+
+def report(plan: Plan, done: Curated) -> None:
+    """The run's artifacts: a summary, what was dropped by whom and why, and where the dataset is."""
+    counts = done.summary.to_dict()
+    key = artifact_key(plan.name)
+    folder = done.path.resolve()
+    title = f"# {plan.name}: {counts['kept']:,} of {counts['target']:,} variants\n\n"
+    where = f"\n\nDataset: `{folder}`, version {plan.version}"
+    grown = f", grown from `{plan.parent.folder.name}`" if plan.parent else ""
+    shown(create_markdown_artifact, title + done.summary.to_markdown() + where + grown, f"{key}-summary")
+    dropped = [(name, reason, rows) for name, each in counts["rejected"].items() for reason, rows in each.items()]
+    dropped += [("engine", reason, rows) for reason, rows in counts["failures"].items()]
+    table = [
+        {"dropped by": name, "reason": reason, "rows": rows}
+        for name, reason, rows in sorted(dropped, key=lambda each: -each[2])
+    ]
+    shown(create_table_artifact, table, f"{key}-drops", description="Candidates dropped, by filter and reason")
+    shown(create_link_artifact, folder.as_uri(), "Run folder", f"{key}-run", description=str(folder))
+    page = next(each for each in (folder / "report.html", folder / "README.md") if each.is_file())
+    shown(create_link_artifact, page.as_uri(), page.name, f"{key}-report", description="What the dataset is and holds")
+
+
+def artifact_key(name: str) -> str:
+    """`name` as Prefect wants keys: small letters, digits and dashes; one key a recipe, so that runs line up."""
+    plain = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
+    return plain if plain == name.lower() else f"{plain or 'run'}-{fingerprint(name)[:6]}"
+
+
+def shown(publish: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    """Call one of Prefect's artifact functions; an API that is away costs the artifact, not the run."""
+    try:
+        return cast("Any", publish(*args, **kwargs))
+    except (httpx.HTTPError, OSError, PrefectException) as error:
+        log.warning("the Prefect API did not take an artifact (%s); the run goes on", type(error).__name__)
+        return None
