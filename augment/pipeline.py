@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import itertools
 import logging
+import math
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -60,18 +61,18 @@ class Stage(Protocol):
         ...
 
     def seconds(self, elapsed: float) -> float:
-        """How long a stretch of generating should last at least, `elapsed` seconds into the run."""
+        """How long a stretch should last at least, `elapsed` seconds into the run."""
         ...
 
 
 class Directly:
-    """The plain way: each shard is sifted as soon as it is answered."""
+    """The plain way: one stretch from the first candidate to the last."""
 
     def __call__(self, name: str, work: Callable[[], T]) -> T:
         return work()
 
     def seconds(self, elapsed: float) -> float:
-        return 0.0
+        return math.inf
 
 
 @dataclass(frozen=True)
@@ -120,30 +121,38 @@ def curate(
                 sifted = settle(candidates)
                 quota.carry(sifted)
                 tally.carried += sifted["dropped_by"].null_count()
-            log.info("%s of its variants stay", f"{tally.carried:,}")
+            log.info("%s variants carried over", f"{tally.carried:,}")
 
-        def sift_all(answered: Iterable[Answered]) -> None:
-            first = tally.candidates + 1
-            for each in answered:
-                quota.add(settle(read(plan, each, store)))
-                if plan.engine is None and stop is not None and stop.is_set():
-                    raise Interrupted("stopped before every request was answered")
-            log.info("sifted candidates %s to %s: %s", f"{first:,}", f"{tally.candidates:,}", tally.line())
+        def shards() -> Iterator[None]:
+            """Every shard generated and sifted, round after round until n is met."""
+            while (asked := quota.next_round(tally.rounds)) is not None:
+                tally.rounds += 1
+                left = asked.size
+                with ahead(answer(plan, asked.shards, store, tally), AHEAD) as stream:
+                    for answered in stream:
+                        quota.add(settle(read(plan, answered, store)))
+                        left -= answered.shard.size
+                        if plan.engine is None and stop is not None and stop.is_set():
+                            raise Interrupted("stopped before every request was answered")
+                        yield
+                if left:
+                    raise AssertionError(f"{left} requests of the round were handed out and never came back")
+
+        def stretch(seconds: float) -> bool:
+            """Some shards, for so long at least; whether there are more."""
+            until = time.monotonic() + seconds
+            more = any(time.monotonic() >= until for _ in work)
+            log.info("%s candidates: %s", f"{tally.candidates:,}", tally.line())
+            return more
 
         if plan.parent is not None:
             stage(f"carry over {plan.parent.folder.name}", take_over)
-        while (asked := quota.next_round(tally.rounds)) is not None:
-            tally.rounds += 1
-            left = asked.size
-            with ahead(answer(plan, asked.shards, store, tally), AHEAD) as stream:
-                for part in itertools.count(1):
-                    place = f"round {tally.rounds}, part {part}"
-                    wanted = stage.seconds(time.perf_counter() - started)
-                    answered = stage(f"generate: {place}", partial(_take, stream, left, wanted))
-                    stage(f"sift: {place}", partial(sift_all, answered))
-                    left -= sum(each.shard.size for each in answered)
-                    if not left:
-                        break
+        work = shards()
+        for part in itertools.count(1):
+            name = "generate and sift:" if tally.rounds < 2 else f"refill: from round {tally.rounds},"
+            seconds = stage.seconds(time.perf_counter() - started)
+            if not stage(f"{name} part {part}", partial(stretch, seconds)):
+                break
         summary = summarise(plan, tally, quota.short(), time.perf_counter() - started)
         return Curated(stage(f"publish {plan.out.name}", partial(workshop.publish, plan, summary)), summary)
 
@@ -155,19 +164,6 @@ def run_here(plan: Plan, tally: Tally, stop: threading.Event) -> Curated:
         AugmentError: as `curate`.
     """
     return curate(plan, tally=tally, stop=stop)
-
-
-def _take(stream: Iterator[Answered], most: int, seconds: float) -> list[Answered]:
-    """Answered shards of `most` requests in all, or what has come after `seconds`, at least one."""
-    until = time.monotonic() + seconds
-    taken: list[Answered] = []
-    while most and not (taken and time.monotonic() >= until):
-        answered = next(stream, None)
-        if answered is None:
-            raise AssertionError(f"{most} requests of the round were handed out and never came back")
-        taken.append(answered)
-        most -= answered.shard.size
-    return taken
 
 
 def read(plan: Plan, answered: Answered, store: ReplyStore) -> pl.DataFrame:
