@@ -128,14 +128,9 @@ def text(
         "without_seeds": without_seeds, "out": out, "overwrite": overwrite, "incremental": incremental,
     }  # fmt: skip
     written = read_recipe(flags, recipe)
-    from augment.engines import EngineOptions, open_engine
-    from augment.plan import make_plan
+    from augment.plan import make_plan, open_plan
 
-    engine = None
-    if written.llm is not None and not dry_run:
-        options = EngineOptions(base_url=written.base_url, concurrency=written.concurrency, timeout=written.timeout)
-        engine = open_engine(written.llm, options)
-    plan = make_plan(written, engine)
+    plan = make_plan(written, None) if dry_run else open_plan(written)
     if dry_run:
         _print_forecast(plan, json)
     elif plan.nothing_new:

@@ -11,7 +11,7 @@ from typing import Any
 import polars as pl
 
 from augment import generators
-from augment.engines import Engine
+from augment.engines import Engine, EngineOptions, open_engine
 from augment.errors import RecipeError
 from augment.generators import Generator, answers_itself
 from augment.lineage import Parent, newest
@@ -136,6 +136,19 @@ class Plan:
                 "revision": self.engine.revision,
             }
         return dataclasses.replace(request, **changes)
+
+
+def open_plan(recipe: Recipe) -> Plan:
+    """The plan of a recipe, with its engine open.
+
+    Raises:
+        EngineError: the engine cannot be reached or used.
+        AugmentError: as `make_plan`.
+    """
+    if recipe.llm is None:
+        return make_plan(recipe, None)
+    options = EngineOptions(base_url=recipe.base_url, concurrency=recipe.concurrency, timeout=recipe.timeout)
+    return make_plan(recipe, open_engine(recipe.llm, options))
 
 
 def make_plan(recipe: Recipe, engine: Engine | None) -> Plan:

@@ -16,10 +16,9 @@ from prefect import flow, runtime
 from prefect.client.schemas.objects import State
 from prefect.states import Cancelled, Completed, Failed
 
-from augment.engines import EngineOptions, open_engine
 from augment.errors import AugmentError, Interrupted
 from augment.pipeline import Curated, curate
-from augment.plan import Plan, make_plan
+from augment.plan import Plan, open_plan
 from augment.recipe import Recipe
 from augment.summary import Tally
 from flows.api import check_api
@@ -65,6 +64,7 @@ def text(recipe: Recipe, retries: int = 0, retry_delay: float = 60.0) -> State[A
     with our_logs():
         try:
             if hand is not None:
+                hand.stages(f"read {recipe.source}", lambda: _tell(hand.plan))
                 return _run(hand)
             return with_retries(f"curate {recipe.source}", lambda: _run(_planned(recipe)), retries, retry_delay)
         except Interrupted as error:
@@ -80,12 +80,12 @@ def text(recipe: Recipe, retries: int = 0, retry_delay: float = 60.0) -> State[A
 def _planned(recipe: Recipe) -> Watched:
     tally = Tally()
     stages = Stages(recipe.name or recipe.source, tally)
-    return Watched(stages(f"read {recipe.source}", lambda: planned(recipe)), tally, threading.Event(), stages)
+    plan = stages(f"read {recipe.source}", lambda: _tell(open_plan(recipe)))
+    return Watched(plan, tally, threading.Event(), stages)
 
 
 def _run(watched: Watched) -> State[Any]:
     plan, tally, stages = watched.plan, watched.tally, watched.stages
-    log.info("%s seeds, %s held out, %s variants wanted", len(plan.seeds), len(plan.exam), plan.total)
     if plan.nothing_new:
         assert plan.parent is not None
         return Completed(message=f"nothing new since {plan.parent.folder}; nothing was published")
@@ -97,17 +97,9 @@ def _run(watched: Watched) -> State[Any]:
     return Completed(message=f"{tally.line()}: {done.path}")
 
 
-def planned(recipe: Recipe) -> Plan:
-    """The plan of a recipe, with its engine open.
-
-    Raises:
-        AugmentError: a name, value, source or server is not what it should be.
-    """
-    engine = None
-    if recipe.llm is not None:
-        options = EngineOptions(base_url=recipe.base_url, concurrency=recipe.concurrency, timeout=recipe.timeout)
-        engine = open_engine(recipe.llm, options)
-    return make_plan(recipe, engine)
+def _tell(plan: Plan) -> Plan:
+    log.info("%s seeds, %s held out, %s variants wanted", len(plan.seeds), len(plan.exam), plan.total)
+    return plan
 
 
 def run_by_hand(plan: Plan, tally: Tally, stop: threading.Event) -> Curated:

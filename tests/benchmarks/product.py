@@ -33,18 +33,13 @@ def run(flags: dict[str, Any], home: Path, timeout: float = 1800) -> dict[str, A
 
 def main() -> None:
     flags = json.loads(Path(sys.argv[1]).read_text("utf-8"))
-    from augment.engines import EngineOptions, open_engine
     from augment.pipeline import curate
     from augment.places import home
-    from augment.plan import make_plan
+    from augment.plan import open_plan
     from augment.recipe import read_recipe
 
     recipe = read_recipe(flags)
-    engine = None
-    if recipe.llm is not None:
-        options = EngineOptions(base_url=recipe.base_url, concurrency=recipe.concurrency, timeout=recipe.timeout)
-        engine = open_engine(recipe.llm, options)
-    plan = make_plan(recipe, engine)
+    plan = open_plan(recipe)
     before = resource.getrusage(resource.RUSAGE_SELF)
     begun = time.perf_counter()
     done = curate(plan)
