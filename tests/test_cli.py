@@ -246,7 +246,7 @@ def test_a_split_is_written_with_its_responses(augment, place):
 def test_concurrency_and_timeout_reach_the_engine(augment, place, monkeypatch):
     seen = []
     monkeypatch.setattr(
-        "augment.engines.open_engine", lambda name, options: seen.append(options) or open_engine(name, options)
+        "augment.plan.open_engine", lambda name, options: seen.append(options) or open_engine(name, options)
     )
     words = ("--source", seeds(place), "--llm", "echo", "--n", "1x")
     augment("text", *words, "--concurrency", 7, "--timeout", 9)
