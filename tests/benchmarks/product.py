@@ -11,6 +11,7 @@ import resource
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -18,13 +19,18 @@ from typing import Any
 from tests.benchmarks.measure import ROOT, peak_rss
 
 
-def run(flags: dict[str, Any], home: Path, timeout: float = 1800) -> dict[str, Any]:
-    """Curate with these flags and reply store: seconds, cpu, rss, path, summary and when the last reply was kept."""
+def run(
+    flags: dict[str, Any], home: Path, timeout: float = 1800, settings: dict[str, str] | None = None
+) -> dict[str, Any]:
+    """Curate with these flags and reply store: seconds, cpu, rss, path, summary and when the last reply was kept.
+
+    Where `settings` for the environment name a Prefect API, it runs as a flow.
+    """
     home.mkdir(parents=True, exist_ok=True)
     spec = home / "spec.json"
     spec.write_text(json.dumps(flags, default=str), "utf-8")
     command = [sys.executable, "-m", "tests.benchmarks.product", str(spec)]
-    env = {**os.environ, "AUGMENT_HOME": str(home), "OPENAI_API_KEY": "none"}
+    env = {**os.environ, "AUGMENT_HOME": str(home), "OPENAI_API_KEY": "none", **(settings or {})}
     done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=timeout)
     if done.returncode:
         raise RuntimeError(f"the product failed: {done.stderr[-2000:]}")
@@ -33,16 +39,20 @@ def run(flags: dict[str, Any], home: Path, timeout: float = 1800) -> dict[str, A
 
 def main() -> None:
     flags = json.loads(Path(sys.argv[1]).read_text("utf-8"))
-    from augment.pipeline import curate
+    from augment.pipeline import run_here
     from augment.places import home
     from augment.plan import open_plan
     from augment.recipe import read_recipe
+    from augment.summary import Tally
 
     recipe = read_recipe(flags)
     plan = open_plan(recipe)
+    curate = run_here
+    if os.environ.get("PREFECT_API_URL"):
+        from flows.text import run_by_hand as curate
     before = resource.getrusage(resource.RUSAGE_SELF)
     begun = time.perf_counter()
-    done = curate(plan)
+    done = curate(plan, Tally(), threading.Event())
     seconds = time.perf_counter() - begun
     after = resource.getrusage(resource.RUSAGE_SELF)
     offset = time.time() - time.monotonic()
