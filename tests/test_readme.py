@@ -59,5 +59,5 @@ def test_ci_takes_the_two_commands_from_the_readme():
 
 @pytest.mark.parametrize("flag", sorted(set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", README)) - {"--with-peers"}))
 def test_every_flag_that_the_readme_names_exists(augment, flag):
-    helps = "".join(augment(verb, "--help").out for verb in ("text", "sources", "explain", "export"))
+    helps = "".join(augment(verb, "--help").out for verb in ("text", "sources", "explain", "export", "serve"))
     assert flag in helps
