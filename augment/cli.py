@@ -79,8 +79,15 @@ def text(
     generators: Annotated[str | None, typer.Option(help="Names, with weights: paraphrase,persona:2.")] = None,
     llm: Annotated[str | None, typer.Option(help="Who answers: openai:MODEL, or echo. Without it: rules.")] = None,
     base_url: Annotated[str | None, typer.Option(help="The server's address. [default: $OPENAI_BASE_URL]")] = None,
-    concurrency: Annotated[int | None, typer.Option(help="Requests in flight at once. [default: 64]")] = None,
+    concurrency: Annotated[
+        int | None, typer.Option(help="Requests in flight at once, on each worker. [default: 64]")
+    ] = None,
     timeout: Annotated[float | None, typer.Option(help="Seconds one answer may take. [default: 300]")] = None,
+    workers: Annotated[
+        int | None, typer.Option(help="Answer in so many processes, with Ray. [default: in one]")
+    ] = None,
+    ray: Annotated[str | None, typer.Option(help="A Ray cluster's address, or auto.")] = None,
+    gpus_per_worker: Annotated[float | None, typer.Option(help="GPUs that each worker has to itself.")] = None,
     temperature: Annotated[float | None, typer.Option(help="Sampling temperature. [default: the generator's]")] = None,
     max_tokens: Annotated[int | None, typer.Option(help="Tokens an answer may have. [default: 1024]")] = None,
     filters: Annotated[str | None, typer.Option(help="Names, or default, or none. [default: default]")] = None,
@@ -107,7 +114,8 @@ def text(
 
     flags = {
         "source": source, "n": n, "generators": generators, "llm": llm, "base_url": base_url,
-        "concurrency": concurrency, "timeout": timeout, "temperature": temperature, "max_tokens": max_tokens,
+        "concurrency": concurrency, "timeout": timeout, "workers": workers, "ray": ray,
+        "gpus_per_worker": gpus_per_worker, "temperature": temperature, "max_tokens": max_tokens,
         "filters": filters, "set": _settings(set_), "path": path, "map": _pairs(map, "--map"), "holdout": holdout,
         "exam": exam, "limit": limit, "seed": seed, "max_attempts": max_attempts,
         "without_seeds": without_seeds, "out": out, "overwrite": overwrite,
@@ -118,8 +126,7 @@ def text(
 
     engine = None
     if written.llm is not None and not dry_run:
-        options = EngineOptions(base_url=written.base_url, concurrency=written.concurrency, timeout=written.timeout)
-        engine = open_engine(written.llm, options)
+        engine = open_engine(written.llm, EngineOptions.of(written))
     plan = make_plan(written, engine)
     if dry_run:
         _print_forecast(plan, json)
@@ -146,6 +153,7 @@ def _run(plan: Plan, json: bool) -> None:
     from rich.console import Console
 
     from augment.errors import Interrupted
+    from augment.executors import answering
     from augment.pipeline import curate
     from augment.summary import Tally
     from augment.terminal import announce, print_summary, watch
@@ -165,8 +173,8 @@ def _run(plan: Plan, json: bool) -> None:
     tally = Tally()
     before = {each: signal.signal(each, drain) for each in (signal.SIGINT, signal.SIGTERM)}
     try:
-        with watch(tally, console):
-            done = curate(plan, tally=tally, stop=stop)
+        with answering(plan, stop) as answer, watch(tally, console):
+            done = curate(plan, answer=answer, tally=tally, stop=stop)
     except (Interrupted, KeyboardInterrupt):
         kept = f"{tally.requests_sent:,} answers of this run are kept; " if tally.requests_sent else ""
         console.print(f"augment: stopped. {kept}to go on, give the same command again:", soft_wrap=True)
