@@ -111,11 +111,13 @@ def _connected(recipe: Recipe) -> Iterator[None]:
         said = " ".join(str(error).split())[:300]
         advice = "start Ray there, or leave --ray out" if recipe.ray else "see /tmp/ray/session_latest/logs"
         raise EngineError(f"no Ray at {recipe.ray or 'this host'}: {said}; {advice}") from None
+    ray._private.worker._worker_logs_enabled = False  # else it writes deaths to stdout, where `--json` writes
     try:
         yield
     finally:
         with _our_signals():
             ray.shutdown()
+        ray._private.worker._worker_logs_enabled = True
 
 
 _QUIET = {"log_to_driver": False, "logging_level": logging.ERROR}

@@ -9,10 +9,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import math
 import threading
 import time
-from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -24,6 +22,7 @@ from augment import __version__
 from augment.engines import Keep
 from augment.engines.slots import Answer, Slots
 from augment.errors import AugmentError, EngineError, Interrupted
+from augment.executors.desk import DEATHS, Desk, Hands, Job
 from augment.executors.worker import Assignment, Parcel
 from augment.records import Reply, Request
 
@@ -31,8 +30,6 @@ log = logging.getLogger(__name__)
 
 WINDOW = 2
 """Requests a worker holds, as a multiple of its engine's concurrency: half of them in flight, half waiting there."""
-DEATHS = 3
-"""Deaths of workers that a request may be held at; then it is to blame, and fails."""
 STORM = 5
 """Deaths in a row, for each worker, without one reply: nothing will come of it any more."""
 PATIENCE = 60.0
@@ -41,44 +38,31 @@ LONGEST_REST = 10.0
 """Seconds, at most, between a death and the next try to start that worker."""
 
 
-@dataclass(eq=False, slots=True)
-class _Job:
-    """A request on its way; `deaths` of workers that held it make it a suspect."""
-
-    request: Request
-    reply: asyncio.Future[Reply]
-    deaths: int = 0
-
-    @property
-    def alone(self) -> bool:
-        """Whether it is to be held with no other, so that one more death is its own."""
-        return self.deaths >= DEATHS - 1
-
-
 @dataclass(eq=False)
 class _Link:
-    """The driver's end of one worker; `actor` is its present incarnation, `taking` the replies asked for."""
+    """The driver's end of one worker.
 
+    `actor` is its present incarnation, `taking` the replies it has been asked for, `given` how many requests it
+    has been sent, and `falls` its deaths since it last gave a reply.
+    """
+
+    hands: Hands = field(default_factory=Hands)
     actor: Any = None
     taking: Any = None
     arrived: bool = False
-    ready: bool = False
     ended: bool = False
-    held: dict[str, _Job] = field(default_factory=dict)
-    unsent: list[Request] = field(default_factory=list)
     given: int = 0
-    suspects: int = 0
-    alone: bool = False
+    due: bool = False
     falls: int = 0
 
-    def dismiss(self) -> None:
-        """End the actor, if there is one, and forget everything about it but what it held."""
+    def dismiss(self) -> list[Job]:
+        """End the actor, if there is one; what it held."""
         if self.actor is not None:
             with contextlib.suppress(RayError, ValueError):  # it, or all of Ray, is gone already
                 ray.kill(self.actor)
         self.actor = self.taking = None
-        self.arrived = self.ready = self.alone = False
-        self.unsent, self.given, self.suspects = [], 0, 0
+        self.arrived, self.given = False, 0
+        return self.hands.drop()
 
 
 class Crew:
@@ -98,7 +82,6 @@ class Crew:
     ) -> None:
         self._make = make
         self._assignment = assignment
-        self._own = frozenset(each.name for each in assignment.generators)
         self._who = who
         self._window = WINDOW * assignment.options.concurrency
         self._stop = stop
@@ -110,13 +93,14 @@ class Crew:
         """The state of one round."""
         self._loop: asyncio.AbstractEventLoop | None = None
         self._slots: Slots | None = None
-        self._suspects: list[_Job] = []
-        self._fresh: deque[_Job] = deque()
-        self._open: set[_Job] = set()
+        own = frozenset(each.name for each in self._assignment.generators)
+        self._desk = Desk([each.hands for each in self._links], self._window, own)
+        self._open: set[Job] = set()
         self._drawn = self._begun = 0
         self._drawn_all = self._said_all = self._draining = False
         self._fault: BaseException | None = None
-        self._last: tuple[str, _Link] | None = None
+        for link in self._links:
+            link.due = False
 
     def generate(self, requests: Iterable[Request], keep: Keep) -> Iterator[Reply]:
         """One reply a request, as they come; `keep` is called in another thread as soon as one is here.
@@ -158,10 +142,10 @@ class Crew:
     async def _answer(self, request: Request) -> Reply:
         if self._fault is not None:
             raise self._fault
-        job = _Job(request, asyncio.get_running_loop().create_future())
+        job = Job(request, asyncio.get_running_loop().create_future())
         self._begun += 1
         self._open.add(job)
-        self._fresh.append(job)
+        self._desk.add(job)
         self._deal()
         self._conclude()
         try:
@@ -169,80 +153,37 @@ class Crew:
         finally:
             self._open.discard(job)
 
-    # Dealing
-
-    def _deal(self) -> None:
-        """Hand what waits to the workers that have the least; suspects first, a few to each, the worst alone."""
-        if self._draining:
-            return
-        ready = [link for link in self._links if link.ready and not link.ended]
-        reserved: _Link | None = None
-        for job in tuple(self._suspects):
-            link = self._place(job, (each for each in ready if each is not reserved or job.alone))
-            if link is not None:
-                self._suspects.remove(job)
-                self._hand(link, job)
-            elif job.alone and reserved is None:  # the first to get free is kept free
-                reserved = min(
-                    (each for each in ready if not each.alone), key=lambda each: len(each.held), default=None
-                )
-        while self._fresh:
-            link = self._place(self._fresh[0], (each for each in ready if each is not reserved))
-            if link is None:
-                break
-            self._hand(link, self._fresh.popleft())
-        if self._no_more and not self._said_all:
-            self._said_all = True
-            for link in ready:
-                self._send(link)
-
-    def _place(self, job: _Job, links: Iterable[_Link]) -> _Link | None:
-        """The worker for this request, if one has room.
-
-        What generators answer themselves stays with one worker as long as it is about one record: they work
-        out a record's variants together.
-        """
-        free = [each for each in links if self._has_room(each, job)]
-        if self._last is not None and job.request.generator in self._own:
-            record, last = self._last
-            if record == job.request.record and last in free:
-                return last
-        return min(free, key=lambda each: len(each.held), default=None)
-
-    def _has_room(self, link: _Link, job: _Job) -> bool:
-        if job.alone or link.alone:
-            return not link.held
-        return len(link.held) < self._window and (not job.deaths or link.suspects < math.isqrt(self._window))
-
-    def _hand(self, link: _Link, job: _Job) -> None:
-        link.held[job.request.key] = job
-        link.suspects += job.deaths > 0
-        link.alone = job.alone
-        self._last = job.request.record, link
-        if not link.unsent and self._loop is not None:
-            self._loop.call_soon(self._send, link)  # with all others dealt by then
-        link.unsent.append(job.request)
-
     @property
     def _no_more(self) -> bool:
-        """Whether every request of the round has been handed out once: a batch need not wait to be filled."""
-        return self._drawn_all and self._begun == self._drawn and not self._fresh
+        """Whether every request of the round has been dealt once: a batch need not wait to be filled."""
+        return self._drawn_all and self._begun == self._drawn and self._desk.idle
+
+    def _deal(self) -> None:
+        """Deal what waits; it is sent once all that comes at this moment has been dealt."""
+        if self._draining or self._loop is None:
+            return
+        self._desk.deal()
+        last = self._no_more and not self._said_all
+        self._said_all |= last
+        for link in self._links:
+            if (link.hands.unsent or (last and link.hands.open)) and not link.due:
+                link.due = True
+                self._loop.call_soon(self._send, link)
 
     def _send(self, link: _Link) -> None:
-        if not link.ready:
+        link.due = False
+        if not link.hands.open:
             return
-        requests, link.unsent = link.unsent, []
+        requests, link.hands.unsent = link.hands.unsent, []
         link.given += len(requests)
-        link.actor.give.remote(requests, link.given if self._no_more or link.alone else None)
-
-    # Workers
+        link.actor.give.remote(requests, link.given if self._no_more or link.hands.alone else None)
 
     async def _attend(self, link: _Link) -> None:
         """Keep one worker at work, in as many incarnations as it takes."""
         try:
             while not link.ended and not self._draining:
                 try:
-                    if not link.ready:
+                    if not link.hands.open:
                         await self._hire(link)
                         self._deal()
                     while not link.ended:
@@ -257,7 +198,7 @@ class Crew:
             cause = getattr(error, "cause", None)
             self._fail(type(cause)(*cause.args) if isinstance(cause, AugmentError) else error)
         except RayError as error:
-            self._fail(EngineError(f"Ray has gone ({_line(error)}); start it, then run again"))
+            self._fail(EngineError(f"Ray has gone ({type(error).__name__}); start it, then run again"))
         except Exception as error:  # noqa: BLE001 - raised again in the caller's thread
             self._fail(error)
 
@@ -285,25 +226,18 @@ class Crew:
         except BaseException:
             link.dismiss()
             raise
-        link.ready = True
+        link.hands.open = True
 
     def _settle(self, link: _Link, parcel: Parcel) -> None:
         for reply in parcel.replies:
-            job = link.held.pop(reply.key)
-            link.suspects -= job.deaths > 0
-            link.alone = False
-            self._resolve(job, reply)
+            _resolve(link.hands.give(reply.key), reply)
         if parcel.replies:
             self._deaths = link.falls = 0
         if parcel.ended:
-            link.ended = True
+            link.ended, link.hands.open = True, False
             self._drain()
         self._deal()
         self._conclude()
-
-    def _resolve(self, job: _Job, reply: Reply) -> None:
-        if not job.reply.done():
-            job.reply.set_result(reply)
 
     def _lost(self, link: _Link, error: RayActorError) -> None:
         """Give what a dead worker held to the others.
@@ -311,9 +245,8 @@ class Crew:
         Raises:
             EngineError: it is of no use to go on.
         """
-        why, arrived = _line(error), link.arrived
-        held, link.held = link.held, {}
-        link.dismiss()
+        why, arrived = _reason(error), link.arrived
+        held = link.dismiss()
         link.falls += 1
         self._deaths += 1
         if not arrived and "No module named" in str(error):
@@ -321,17 +254,13 @@ class Crew:
         if self._deaths >= STORM * len(self._links):
             raise EngineError(f"{self._deaths} workers died in a row, the last like this: {why}; see Ray's logs")
         log.warning("a worker died (%s); its %d requests go to others", why, len(held))
-        for job in held.values():
-            job.deaths += 1
-            if job.deaths >= DEATHS:
-                failed = Reply(job.request.key, "", "error", error=f"worker died {DEATHS} times: {why}")
-                self._resolve(job, failed)
+        for job in held:
+            if job.deaths < DEATHS:
+                self._desk.add(job)
             else:
-                self._suspects.append(job)
+                _resolve(job, Reply(job.request.key, "", "error", error=f"worker died {DEATHS} times: {why}"))
         self._deal()
         self._conclude()
-
-    # Endings
 
     async def _watch(self) -> None:
         """Looks for a wish to stop, and for there being anyone at all."""
@@ -354,12 +283,12 @@ class Crew:
         if self._slots is not None:
             self._slots.drain()
         for link in self._links:
-            if link.ready and not link.ended:
+            if link.hands.open:
                 link.actor.drain.remote()
 
     def _conclude(self) -> None:
         """Once drained, what nobody holds any more is not answered."""
-        if self._draining and not any(link.ready and not link.ended and link.held for link in self._links):
+        if self._draining and not any(link.hands.open and link.hands.held for link in self._links):
             self._fail(Interrupted("stopped before every request was answered"))
 
     def _fail(self, error: BaseException) -> None:
@@ -370,6 +299,12 @@ class Crew:
                 job.reply.set_exception(self._fault)
 
 
-def _line(error: BaseException) -> str:
-    """The first line of what Ray says, which says most."""
-    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)[:200]
+def _resolve(job: Job, reply: Reply) -> None:
+    if not job.reply.done():
+        job.reply.set_result(reply)
+
+
+def _reason(error: RayActorError) -> str:
+    """What Ray says about a death, without the numbers: its last line, up to the first full stop."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1].partition(". ")[0][:200] if lines else type(error).__name__
