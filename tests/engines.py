@@ -1,10 +1,12 @@
 """Engines for tests and benchmarks of workers, declared as a user's own package declares its engines: by entry points.
 
-Each notes in the file $TEST_ENGINES_LOG the process it was opened in, so that a test can count and kill.
+They note in the file $TEST_ENGINES_LOG what a test wants to know: which process opened one, when it began. Those
+that stand for work begin only when $TEST_ENGINES_CREW of them are there, so that a start is not measured as work.
 """
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import time
@@ -21,8 +23,8 @@ from augment.engines.slots import Answer, Slots
 from augment.errors import EngineError
 from augment.records import Reply, Request
 
-LOG = "TEST_ENGINES_LOG"
-NAMES = {"watched": "Watched", "burning": "Burning", "sleeping": "Sleeping", "poisoned": "Poisoned", "closed": "Closed"}
+LOG, CREW = "TEST_ENGINES_LOG", "TEST_ENGINES_CREW"
+NAMES = {"watched": "Watched", "burning": "Burning", "sleeping": "Sleeping", "poisoned": "Poisoned", "fickle": "Fickle"}
 
 
 def declare(folder: Path) -> Path:
@@ -40,6 +42,16 @@ def note(what: object) -> None:
     if LOG in os.environ:
         with Path(os.environ[LOG]).open("a") as file:
             file.write(f"{what}\n")
+
+
+def muster(requests: Iterable[Request]) -> Iterator[Request]:
+    """The requests, from when as many engines as there should be have one."""
+    for place, each in enumerate(requests):
+        if place == 0 and CREW in os.environ:
+            note(f"begun {time.monotonic()}")
+            while Path(os.environ[LOG]).read_text().count("begun") < int(os.environ[CREW]):
+                time.sleep(0.02)
+        yield each
 
 
 class Watched(OpenAI):
@@ -60,7 +72,7 @@ class Burning(Echo):
 
     def generate(self, requests: Iterable[Request], keep: Keep = forget) -> Iterator[Reply]:
         def burnt() -> Iterator[Request]:
-            for each in requests:
+            for each in muster(requests):
                 end = time.thread_time() + float(self.model) / 1000  # processor time of this thread, whoever else runs
                 while time.thread_time() < end:
                     sum(range(1000))
@@ -81,8 +93,6 @@ class Sleeping(Echo):
         return cls(model, slots=options.concurrency)
 
     def generate(self, requests: Iterable[Request], keep: Keep = forget) -> Iterator[Reply]:
-        import asyncio
-
         @asynccontextmanager
         async def opened() -> AsyncIterator[Answer]:
             async def answer(request: Request) -> Reply:
@@ -91,18 +101,18 @@ class Sleeping(Echo):
 
             yield answer
 
-        return Slots(self.slots, opened, keep).answer(requests)
+        return Slots(self.slots, opened, keep).answer(muster(requests))
 
 
 class Poisoned(Echo):
-    """An echo that a request about number 7 kills, as a crash in native code would."""
+    """An echo that a request with the model's name in it kills, as a crash in native code would: `poisoned:第7号`."""
 
     name: ClassVar[str] = "poisoned"
 
     def generate(self, requests: Iterable[Request], keep: Keep = forget) -> Iterator[Reply]:
         def tasted() -> Iterator[Request]:
             for each in requests:
-                if "第7号" in each.messages[-1][1]:
+                if self.model in each.messages[-1][1]:
                     note(f"killed {os.getpid()}")
                     os.kill(os.getpid(), signal.SIGKILL)
                 time.sleep(0.01)
@@ -111,13 +121,14 @@ class Poisoned(Echo):
         return super().generate(tasted(), keep)
 
 
-class Closed(Echo):
-    """An echo that opens where the run is planned and nowhere else."""
+class Fickle(Echo):
+    """An echo that is another on a worker, or cannot be opened there unless its model is a file: `fickle:FILE`."""
 
-    name: ClassVar[str] = "closed"
+    name: ClassVar[str] = "fickle"
 
     @classmethod
     def open(cls, model: str, options: EngineOptions) -> Echo:
-        if "RAY_RAYLET_PID" in os.environ:
-            raise EngineError("no model at ./weights; give its path")
-        return cls()
+        there = "RAY_RAYLET_PID" in os.environ
+        if model and there and not Path(model).is_file():
+            raise EngineError(f"no model at {model}; give its path")
+        return cls(model or cls.model, revision="there" if there and not model else "here")

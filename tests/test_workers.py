@@ -22,6 +22,7 @@ from ray.cluster_utils import Cluster
 
 from augment.engines import EngineOptions
 from augment.executors.worker import Assignment
+from augment.generators.rules import variants_of
 from tests.engines import LOG, declare
 from tests.server import Served, serve
 from tests.test_pipeline import seeds
@@ -127,8 +128,10 @@ def test_the_same_recipe_gives_the_same_bytes_with_and_without_ray(place, augmen
             "rules": words("--generators", "rules", "--filters", "default"),
         }[how]
         wanted = whole(place, augment, command)
+        variants_of.cache_clear()
         ran = augment(*command, *on(cluster))
         assert ran.code == 0, ran.err
+    assert variants_of.cache_info().misses == 0, "the workers apply the rules"
     assert bytes_of(place) == wanted
     alike = [json.loads((place / run / "summary.json").read_text()) for run in ("whole", "r")]
     assert {**alike[0], "seconds": 0} == {**alike[1], "seconds": 0}
@@ -185,7 +188,7 @@ def test_workers_that_are_killed_again_and_again_come_back(place, augment, clust
 
 def test_a_row_that_kills_its_worker_costs_that_row_alone(place, augment, cluster, notes):
     seeds(place)
-    ran = augment(*words("--llm", "poisoned", "--n", "1x", "--max-attempts", "1x", "--json", *on(cluster)))
+    ran = augment(*words("--llm", "poisoned:第7号", "--n", "1x", "--max-attempts", "1x", "--json", *on(cluster)))
     assert ran.code == 0, ran.err
     found = json.loads(ran.out)
     assert (found["kept"], found["failed"]) == (39, 1)
@@ -257,28 +260,25 @@ def test_a_killed_driver_leaves_nothing_behind_and_is_repeated_only_where_it_was
     assert not ours(place)
 
 
-@pytest.mark.parametrize("ask", [signal.SIGTERM, signal.SIGINT])
-def test_a_stopped_run_drains_its_workers_says_how_to_go_on_and_repeats_nothing(place, augment, cluster, notes, ask):
+def test_ctrl_c_drains_the_workers_says_how_to_go_on_and_repeats_nothing(place, augment, cluster, notes):
     seeds(place)
-    with serve(latency=0.2) as server:
+    with serve(latency=1) as server:
         process = start(place, *served(server, *on(cluster)), start_new_session=True)
-        wait_for(server, 20)
-        os.killpg(process.pid, ask)
+        wait_for(server, 10)
+        os.killpg(process.pid, signal.SIGINT)  # a terminal asks everyone, Ray's processes included
         _, err = process.communicate(timeout=30)
         assert process.returncode == 130, err
         assert "to go on, give the same command again" in err
         assert "Traceback" not in err
-        assert len(server.log()) < 100, "what waits for a slot is not asked any more"
-        assert augment(*served(server, *on(cluster))).code == 0
+        assert len(server.log()) < 2 * 8 * 2 + 8, "what waits for a slot is not asked any more"
+        assert augment(*served(server, *on(cluster), "--concurrency", 64)).code == 0
         assert repeats(server, 0) == (160, 0)
 
 
 def test_a_stopped_run_without_an_engine_drains_too(place, cluster, notes):
     seeds(place)
     process = start(place, *words("--generators", "rules", "--n", "200x", *on(cluster)))
-    for _ in range(1500):
-        if (place / "r").exists():
-            break
+    while not list((place / "r").rglob("*.parquet")) and process.poll() is None:
         time.sleep(0.01)
     process.send_signal(signal.SIGTERM)
     _, err = process.communicate(timeout=30)
@@ -369,11 +369,38 @@ def test_a_cluster_that_is_busy_is_not_waited_for_for_ever(place, augment, clust
     assert "no worker for 1 s; see `ray status`" in ran.err
 
 
-def test_an_engine_that_a_worker_cannot_open_is_said_in_one_line(place, augment, cluster):
+@pytest.mark.parametrize(
+    ("llm", "said"),
+    [
+        ("fickle:gone", "augment: a worker cannot open its engine: no model at gone; give its path\n"),
+        ("fickle", "a worker's engine is fickle echo-1 there, here it is fickle echo-1 here; make them the same\n"),
+    ],
+)
+def test_an_engine_that_is_not_the_same_on_a_worker_is_said_in_one_line(place, augment, cluster, llm, said):
     seeds(place)
-    ran = augment(*words("--llm", "closed", *on(cluster)))
+    ran = augment(*words("--llm", llm, *on(cluster)))
     assert ran.code == 2
-    assert ran.err.endswith("augment: a worker cannot open its engine: no model at ./weights; give its path\n")
+    assert ran.err.endswith(said), ran.err
+    assert "Traceback" not in ran.err
+
+
+def test_a_relative_path_means_the_drivers_folder(place, augment, cluster):
+    assert augment(*words("--llm", f"fickle:{seeds(place)}", *on(cluster))).code == 0
+
+
+def test_another_version_on_the_workers_is_said(place, augment, cluster, monkeypatch):
+    monkeypatch.setattr("augment.executors.crew.__version__", "9.9.9")
+    ran = augment("text", "--source", "sample", *on(cluster))
+    assert ran.code == 2
+    assert "this is 9.9.9; install the same on all nodes" in ran.err
+
+
+def test_workers_that_die_whatever_they_are_asked_end_the_run(place, augment, cluster, notes):
+    seeds(place)
+    ran = augment(*words("--llm", "poisoned:号", *on(cluster, 1)))
+    assert ran.code == 2
+    assert "5 workers died in a row, the last like this: The actor is dead" in ran.err
+    assert notes.read_text().count("killed") == 5
 
 
 def test_without_ray_installed_the_command_says_how_to_install_it(place):

@@ -220,7 +220,8 @@ class Crew:
                     raise EngineError(f"a worker cannot open its engine: {cause}") from None
                 raise
             if who != self._who:
-                raise EngineError(f"a worker's engine is {who}, here it is {self._who}; make them the same")
+                there, here = (" ".join(filter(None, each or ())) for each in (who, self._who))
+                raise EngineError(f"a worker's engine is {there}, here it is {here}; make them the same")
         except RayActorError:
             raise
         except BaseException:

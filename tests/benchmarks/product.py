@@ -1,6 +1,6 @@
 """One run of the product in a process of its own, measured: `python -m tests.benchmarks.product SPEC.json`.
 
-It is what `augment text` does after reading its flags: recipe, engine, plan, `curate`.
+It is what `augment text` does after reading its flags: recipe, engine, plan, workers if any, `curate`.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ def run(flags: dict[str, Any], home: Path, timeout: float = 1800) -> dict[str, A
 def main() -> None:
     flags = json.loads(Path(sys.argv[1]).read_text("utf-8"))
     from augment.engines import EngineOptions, open_engine
+    from augment.executors import answering
     from augment.pipeline import curate
     from augment.places import home
     from augment.plan import make_plan
@@ -42,12 +43,12 @@ def main() -> None:
     recipe = read_recipe(flags)
     engine = None
     if recipe.llm is not None:
-        options = EngineOptions(base_url=recipe.base_url, concurrency=recipe.concurrency, timeout=recipe.timeout)
-        engine = open_engine(recipe.llm, options)
+        engine = open_engine(recipe.llm, EngineOptions.of(recipe))
     plan = make_plan(recipe, engine)
     before = resource.getrusage(resource.RUSAGE_SELF)
     begun = time.perf_counter()
-    done = curate(plan)
+    with answering(plan) as answer:
+        done = curate(plan, answer=answer)
     seconds = time.perf_counter() - begun
     after = resource.getrusage(resource.RUSAGE_SELF)
     offset = time.time() - time.monotonic()
