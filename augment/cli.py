@@ -87,8 +87,15 @@ def text(
     generators: Annotated[str | None, typer.Option(help="Names, with weights: paraphrase,persona:2.")] = None,
     llm: Annotated[str | None, typer.Option(help="Who answers: openai:MODEL, or echo. Without it: rules.")] = None,
     base_url: Annotated[str | None, typer.Option(help="The server's address. [default: $OPENAI_BASE_URL]")] = None,
-    concurrency: Annotated[int | None, typer.Option(help="Requests in flight at once. [default: 64]")] = None,
+    concurrency: Annotated[
+        int | None, typer.Option(help="Requests in flight at once, on each worker. [default: 64]")
+    ] = None,
     timeout: Annotated[float | None, typer.Option(help="Seconds one answer may take. [default: 300]")] = None,
+    workers: Annotated[
+        int | None, typer.Option(help="Answer in so many processes, with Ray. [default: in one]")
+    ] = None,
+    ray: Annotated[str | None, typer.Option(help="A Ray cluster's address, or auto.")] = None,
+    gpus_per_worker: Annotated[float | None, typer.Option(help="GPUs that each worker has to itself.")] = None,
     temperature: Annotated[float | None, typer.Option(help="Sampling temperature. [default: the generator's]")] = None,
     max_tokens: Annotated[int | None, typer.Option(help="Tokens an answer may have. [default: 1024]")] = None,
     filters: Annotated[str | None, typer.Option(help="Names, or default, or none. [default: default]")] = None,
@@ -122,7 +129,8 @@ def text(
 
     flags = {
         "source": source, "n": n, "generators": generators, "llm": llm, "base_url": base_url,
-        "concurrency": concurrency, "timeout": timeout, "temperature": temperature, "max_tokens": max_tokens,
+        "concurrency": concurrency, "timeout": timeout, "workers": workers, "ray": ray,
+        "gpus_per_worker": gpus_per_worker, "temperature": temperature, "max_tokens": max_tokens,
         "filters": filters, "set": _settings(set_), "path": path, "map": _pairs(map, "--map"), "holdout": holdout,
         "exam": exam, "limit": limit, "seed": seed, "max_attempts": max_attempts,
         "without_seeds": without_seeds, "out": out, "overwrite": overwrite, "incremental": incremental,

@@ -17,7 +17,7 @@ import polars as pl
 
 from augment.ahead import ahead
 from augment.errors import Interrupted
-from augment.executors import Answer, Answered, local
+from augment.executors import Answer, Answered, answering, local
 from augment.generators import Generator, answers_itself
 from augment.lineage import carried
 from augment.places import home
@@ -158,12 +158,13 @@ def curate(
 
 
 def run_here(plan: Plan, tally: Tally, stop: threading.Event) -> Curated:
-    """Run a plan in this process and nothing around it.
+    """Run a plan with nothing around it, answered here or by the workers that its recipe asks for.
 
     Raises:
         AugmentError: as `curate`.
     """
-    return curate(plan, tally=tally, stop=stop)
+    with answering(plan, stop) as answer:
+        return curate(plan, answer=answer, tally=tally, stop=stop)
 
 
 def read(plan: Plan, answered: Answered, store: ReplyStore) -> pl.DataFrame:

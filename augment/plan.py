@@ -147,8 +147,7 @@ def open_plan(recipe: Recipe) -> Plan:
     """
     if recipe.llm is None:
         return make_plan(recipe, None)
-    options = EngineOptions(base_url=recipe.base_url, concurrency=recipe.concurrency, timeout=recipe.timeout)
-    return make_plan(recipe, open_engine(recipe.llm, options))
+    return make_plan(recipe, open_engine(recipe.llm, EngineOptions.of(recipe)))
 
 
 def make_plan(recipe: Recipe, engine: Engine | None) -> Plan:

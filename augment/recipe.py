@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, ValidationInfo
 
 from augment.errors import RecipeError
 from augment.registry import closest
@@ -38,6 +38,14 @@ def _share(value: Any) -> Any:
             return float(value[:-1]) / 100
         except ValueError:
             raise ValueError(f"'{value}' is no share; write 20% or 0.2") from None
+    return value
+
+
+def _gpus(value: float, info: ValidationInfo) -> float:
+    if value > 1 and not value.is_integer():
+        raise ValueError(f"'{value:g}' is no number of GPUs; write 1, 2, or a part of one like 0.5")
+    if value and info.data.get("workers") is None and info.data.get("ray") is None:
+        raise ValueError("no workers to give GPUs to; add --workers 8 or --ray auto")
     return value
 
 
@@ -71,6 +79,9 @@ class Recipe(BaseModel):
     base_url: str | None = None
     concurrency: Annotated[int, Field(ge=1, le=4096)] = 64
     timeout: Annotated[float, Field(gt=0)] = 300.0
+    workers: Annotated[int | None, Field(ge=1, le=4096)] = None
+    ray: Annotated[str | None, Field(min_length=1)] = None
+    gpus_per_worker: Annotated[float, Field(ge=0, le=64), AfterValidator(_gpus)] = 0.0
     temperature: Annotated[float | None, Field(ge=0, le=2)] = None
     max_tokens: Annotated[int | None, Field(ge=1)] = None
     without_seeds: bool = False
@@ -97,10 +108,9 @@ class Recipe(BaseModel):
 
     def decisive(self) -> dict[str, Any]:
         """The keys that decide what comes out: not where it is written, nor how fast."""
-        return self.model_dump(
-            mode="json",
-            exclude={"out", "overwrite", "name", "base_url", "concurrency", "timeout", "path", "incremental"},
-        )
+        places = {"out", "overwrite", "name", "base_url", "path", "incremental"}
+        speed = {"concurrency", "timeout", "workers", "ray", "gpus_per_worker"}
+        return self.model_dump(mode="json", exclude=places | speed)
 
 
 class Schedule(BaseModel):

@@ -17,6 +17,7 @@ from prefect.client.schemas.objects import State
 from prefect.states import Cancelled, Completed, Failed
 
 from augment.errors import AugmentError, Interrupted
+from augment.executors import answering
 from augment.pipeline import Curated, curate
 from augment.plan import Plan, open_plan
 from augment.recipe import Recipe
@@ -89,8 +90,11 @@ def _run(watched: Watched) -> State[Any]:
     if plan.nothing_new:
         assert plan.parent is not None
         return Completed(message=f"nothing new since {plan.parent.folder}; nothing was published")
-    with _on_sigterm(watched.drain or _drains(plan, watched.stop)):
-        done = curate(plan, stage=stages, tally=tally, stop=watched.stop)
+    with (
+        _on_sigterm(watched.drain or _drains(plan, watched.stop)),
+        answering(plan, watched.stop) as answer,
+    ):
+        done = curate(plan, answer=answer, stage=stages, tally=tally, stop=watched.stop)
     stages.progress(100.0 * tally.kept / tally.target)
     report(plan, done)
     watched.done = done

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import ClassVar, Protocol
+from typing import TYPE_CHECKING, ClassVar, Protocol
 
 from augment.errors import RecipeError
 from augment.records import Reply, Request
 from augment.registry import Table
+
+if TYPE_CHECKING:
+    from augment.recipe import Recipe
 
 TABLE = Table(
     "engine",
@@ -36,6 +39,11 @@ class EngineOptions:
     timeout: float = 300.0
     retries: int = 8
 
+    @classmethod
+    def of(cls, recipe: Recipe) -> EngineOptions:
+        """What a recipe says."""
+        return cls(base_url=recipe.base_url, concurrency=recipe.concurrency, timeout=recipe.timeout)
+
 
 class Engine(Protocol):
     """Answers requests; `name`, `model` and `revision` go into each row's provenance and reply key."""
@@ -46,7 +54,9 @@ class Engine(Protocol):
 
     @classmethod
     def open(cls, model: str, options: EngineOptions) -> Engine:
-        """An engine ready to answer.
+        """An engine ready to answer; cheap, for it is opened where a run is planned and again on each worker.
+
+        It finds out model and revision. Weights are loaded by the first `generate`.
 
         Raises:
             EngineError: it cannot be reached or used; one line with the address and the fix.
@@ -58,6 +68,9 @@ class Engine(Protocol):
 
         `keep` is called with each reply before anything else is done with it, so that what is paid for is safe
         while the caller is busy. A request that fails for good yields a Reply with `error` set.
+
+        Up to twice `concurrency` requests may be drawn before the first reply; drawing one more may block until
+        a reply was kept. So an engine that answers in batches draws at most `concurrency` for one.
 
         Raises:
             EngineError: every further request would fail too (wrong key, unknown model).

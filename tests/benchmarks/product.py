@@ -1,6 +1,6 @@
 """One run of the product in a process of its own, measured: `python -m tests.benchmarks.product SPEC.json`.
 
-It is what `augment text` does after reading its flags: recipe, engine, plan, `curate`.
+It is what `augment text` does after reading its flags: recipe, engine, plan, workers if any, `curate`.
 """
 
 from __future__ import annotations

@@ -1,0 +1,39 @@
+"""Where a shard's requests are answered: in this process, or by workers. The only package that imports Ray."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from augment.errors import EngineError
+from augment.executors.local import Answer, Answered, local
+
+if TYPE_CHECKING:
+    from augment.plan import Plan
+
+__all__ = ["Answer", "Answered", "answering", "local"]
+
+
+@contextmanager
+def answering(plan: Plan, stop: threading.Event | None = None) -> Iterator[Answer]:
+    """Who answers the plan's shards, as its recipe says: `local`, or Ray workers that live until the block ends.
+
+    `stop` is the event that `curate` gets: once it is set, workers take no further request, those in flight
+    are still answered, and then the answer raises Interrupted.
+
+    Raises:
+        EngineError: Ray is not installed, does not answer, or has no room for a worker.
+    """
+    if plan.recipe.workers is None and plan.recipe.ray is None:
+        yield local
+        return
+    try:
+        import ray  # noqa: F401 - says whether it is there
+    except ImportError:
+        raise EngineError("--workers and --ray need Ray; pip install 'augment[ray]'") from None
+    from augment.executors.cluster import on_ray
+
+    with on_ray(plan, stop or threading.Event()) as answer:
+        yield answer

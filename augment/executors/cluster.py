@@ -1,0 +1,152 @@
+"""Ray for one run: started on this host or found at an address, with a crew of workers, and left as it was."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import socket
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+
+import ray
+
+from augment.engines import EngineOptions
+from augment.errors import EngineError
+from augment.executors.crew import Crew
+from augment.executors.local import Answer, in_order
+from augment.executors.worker import Assignment, Worker
+from augment.generators import answers_itself
+from augment.plan import Plan
+from augment.recipe import Recipe
+
+log = logging.getLogger(__name__)
+
+CARRIED = ("OPENAI_API_KEY", "OPENAI_BASE_URL", "HF_TOKEN")
+"""What workers take over from this process's environment; everything else is their node's own."""
+THREADS = 4
+"""Calls a worker attends to at once: it gives and takes at the same time."""
+
+
+@contextmanager
+def on_ray(plan: Plan, stop: threading.Event) -> Iterator[Answer]:
+    """Answer the plan's shards by Ray actors, each with an engine of its own, opened once; they end with the block.
+
+    Raises:
+        EngineError: Ray does not answer, or has no room for one worker.
+    """
+    recipe = plan.recipe
+    assignment = Assignment(
+        recipe.llm,
+        EngineOptions.of(recipe),
+        tuple(each for each in plan.generators if answers_itself(each)),
+        str(Path.cwd()),
+        {name: os.environ[name] for name in CARRIED if name in os.environ},
+    )
+    who = (plan.engine.name, plan.engine.model, plan.engine.revision) if plan.engine else None
+    with _connected(recipe):
+        actor = ray.remote(Worker).options(
+            num_cpus=1,
+            num_gpus=recipe.gpus_per_worker,
+            max_concurrency=THREADS,
+            max_restarts=0,  # the crew starts another, which knows nothing yet
+            scheduling_strategy="SPREAD",
+            enable_task_events=False,
+        )
+        crew = Crew(actor.remote, assignment, who, _workers(recipe), stop)
+        try:
+            yield partial(in_order, generate=crew.generate, everyone=True)
+        finally:
+            crew.dismiss()
+
+
+def _workers(recipe: Recipe) -> int:
+    """How many workers: as many as asked for, or as the cluster has room for.
+
+    Raises:
+        EngineError: there is no room for one, or not for all on this host.
+    """
+    gpus = recipe.gpus_per_worker
+    room, has = 0, {"CPU": 0.0, "GPU": 0.0}
+    for node in ray.nodes():
+        found = node["Resources"] if node["Alive"] else {}
+        for name in has:
+            has[name] += found.get(name, 0.0)
+        room += int(min(found.get("CPU", 0.0), found.get("GPU", 0.0) / gpus if gpus else float("inf")))
+    asked = recipe.workers or room
+    if room >= asked > 0:
+        return asked
+    where = "this host" if recipe.ray is None else "the cluster"
+    what = f"{where} has room for {room} workers ({has['CPU']:g} CPUs, {has['GPU']:g} GPUs"
+    what += f"; one takes a CPU and {gpus:g} GPUs)" if gpus else "; one takes a CPU)"
+    if room == 0 or recipe.ray is None:
+        raise EngineError(f"{what}; lower --workers or --gpus-per-worker, or add nodes")
+    log.warning("%s, %d were asked for; the others join when there is more", what, asked)
+    return asked
+
+
+@contextmanager
+def _connected(recipe: Recipe) -> Iterator[None]:
+    """Ray until the block ends: the one this process has already, the one at `--ray`, or one of our own.
+
+    Raises:
+        EngineError: nothing answers there, or it cannot work with this process.
+    """
+    if ray.is_initialized():
+        yield
+        return
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    if recipe.ray is not None:
+        _look(recipe.ray)
+    try:
+        with _our_signals():
+            if recipe.ray is None:
+                ray.init("local", num_cpus=recipe.workers, include_dashboard=False, **_QUIET)
+            else:
+                ray.init(recipe.ray, **_QUIET)
+    except (OSError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
+        said = " ".join(str(error).split())[:300]
+        advice = "start Ray there, or leave --ray out" if recipe.ray else "see /tmp/ray/session_latest/logs"
+        raise EngineError(f"no Ray at {recipe.ray or 'this host'}: {said}; {advice}") from None
+    ray._private.worker._worker_logs_enabled = False  # else it writes deaths to stdout, where `--json` writes
+    try:
+        yield
+    finally:
+        with _our_signals():
+            ray.shutdown()
+        ray._private.worker._worker_logs_enabled = True
+
+
+_QUIET = {"log_to_driver": False, "logging_level": logging.ERROR}
+
+
+def _look(address: str) -> None:
+    """A quick look whether anyone is there: Ray itself would wait for minutes.
+
+    Raises:
+        EngineError: no answer, or an address of another kind.
+    """
+    if address in ("auto", "local"):
+        return
+    host, colon, port = address.rpartition(":")
+    if "://" in address or not colon or not port.isdigit():
+        raise EngineError(f"--ray '{address}' is no address; write auto, or HOST:PORT as `ray start --head` prints it")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=5).close()
+    except (OSError, OverflowError) as error:
+        raise EngineError(f"no Ray at {address}: {error}; start it with `ray start --head`, or check --ray") from None
+
+
+@contextmanager
+def _our_signals(signals: Iterable[signal.Signals] = (signal.SIGINT, signal.SIGTERM)) -> Iterator[None]:
+    """Ray puts its own handlers in place of ours, which drain the run; put ours back."""
+    ours = {each: signal.getsignal(each) for each in signals}
+    try:
+        yield
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            for each, handler in ours.items():
+                signal.signal(each, handler)
