@@ -157,7 +157,7 @@ def _scores(found: dict[str, Any]) -> list[tuple[str, list[str]]]:
             lines.append(["" if place else one_line(name, _NAME), side, *values])
     notes = [f"only {side} has {', '.join(map(one_line, names))}" for side, names in _lone(found) if names]
     if still and lines:
-        notes.append(f"{still:,} scores are spread as before")
+        notes.append(f"{_many(still, 'other score')} spread as before")
     if not lines:
         return [("", [note]) for note in notes]
     return [("\n".join(notes), aligned(["score", "", *_SCORE], lines, left=2))]
@@ -172,6 +172,10 @@ def _score(values: dict[str, Any]) -> list[str]:
 
 def _lone(found: dict[str, Any]) -> list[tuple[str, list[str]]]:
     return [("OLD", found["only_old"]), ("NEW", found["only_new"])]
+
+
+def _many(count: int, what: str) -> str:
+    return f"{count:,} {what}" + ("" if count == 1 else "s")
 
 
 def _number(value: float | None, digits: int | None = None, sign: bool = False) -> str:

@@ -15,6 +15,9 @@ def relation(old: Path, new: Path) -> dict[str, Any]:
 
     `kind` is "same run", "same recipe and source", "version" (NEW grew from OLD), "earlier version" (OLD grew from
     NEW), "same source" or "different sources".
+
+    Raises:
+        RunError: a folder holds no finished run, or its manifest names no source.
     """
     ours, theirs = manifest_of(old), manifest_of(new)
     if old.resolve() == new.resolve():
@@ -31,13 +34,13 @@ def relation(old: Path, new: Path) -> dict[str, Any]:
                 "steps": steps,
                 "text": made + ("" if kind == "version" else ": OLD is the newer one"),
             }
-    before, after = ours["source"], theirs["source"]
-    if before["fingerprint"] == after["fingerprint"]:
-        names = " and ".join(dict.fromkeys((before["name"], after["name"])))
+    (name, content), (other_name, other_content) = _source(ours), _source(theirs)
+    if content == other_content:
+        names = " and ".join(dict.fromkeys((name, other_name)))
         return {"kind": "same source", "text": f"the same source ({names}) with the same rows"}
-    if before["name"] == after["name"]:
-        return {"kind": "same source", "text": f"the same source ({before['name']}) with other rows"}
-    return {"kind": "different sources", "text": f"different sources: {before['name']} and {after['name']}"}
+    if name == other_name:
+        return {"kind": "same source", "text": f"the same source ({name}) with other rows"}
+    return {"kind": "different sources", "text": f"different sources: {name} and {other_name}"}
 
 
 def recipe_changes(old: dict[str, Any], new: dict[str, Any]) -> list[dict[str, Any]]:
@@ -53,6 +56,14 @@ def recipe_changes(old: dict[str, Any], new: dict[str, Any]) -> list[dict[str, A
 
 def _called(folder: Path, manifest: dict[str, Any]) -> str:
     return f"{folder.resolve().name} (version {manifest.get('version') or 1})"
+
+
+def _source(manifest: dict[str, Any]) -> tuple[str, str]:
+    """A run's source: its name and the fingerprint of its rows."""
+    source = manifest["source"]
+    if not isinstance(source, dict) or not {"name", "fingerprint"} <= source.keys():
+        raise RunError(f"a manifest names no source but {source!r}; it was not written by augment")
+    return str(source["name"]), str(source["fingerprint"])
 
 
 def _steps(elder: Path, younger: Path) -> int | None:

@@ -156,6 +156,15 @@ def test_seeds_of_one_question_are_matched_one_to_one_same_answers_first(place):
     assert found["examples"]["removed"][0]["old"]["id"] == "3"
 
 
+def test_seeds_of_one_question_and_no_common_answer_are_matched_in_file_order(place):
+    old = write("a", [seed("1", "问", "甲"), seed("2", "问", "乙"), variant("5", "2", 0, "变")])
+    new = write("b", [seed("3", "问", "丙"), seed("4", "问", "丁"), variant("6", "4", 0, "体")])
+    found = compare(old, new, examples=9)
+    assert account(found, "seeds") == (0, 2, 0, 0)
+    pairs = {(each["old"]["id"], each["new"]["id"]) for each in found["examples"]["changed"]}
+    assert pairs == {("1", "3"), ("2", "4"), ("5", "6")}
+
+
 def test_a_variant_that_an_edited_seed_left_as_it_was_is_unchanged(place):
     old = write("a", [seed("1", "问", "甲"), variant("2", "1", 0, "变", "新写"), variant("3", "1", 1, "体", "甲")])
     new = write("b", [seed("4", "问", "乙"), variant("5", "4", 0, "变", "新写"), variant("6", "4", 1, "体", "乙")])
@@ -224,7 +233,7 @@ def test_labels_shift_by_counts_shares_and_distance(place):
     said = shown(compare(old, new))
     assert re.search(r"^x +3 +75\.0% +2 +50\.0% +-25\.0 points$", said, re.MULTILINE)
     assert "(none)" not in said, "a label that did not move is not shown"
-    assert "total variation distance 0.2500; 1 labels as before" in said
+    assert "total variation distance 0.2500; 1 label as before" in said
 
 
 def test_ten_labels_are_shown_and_the_rest_is_summed(place):
@@ -264,6 +273,15 @@ def test_scores_shift_and_those_of_one_run_are_named(place):
     assert re.search(r"^yes +before +10 +50\.0% true\n +after +11 +100\.0% true$", said, re.MULTILINE)
     assert "only OLD has gone" in said
     assert "only NEW has came" in said
+
+
+def test_null_and_nan_are_no_values_of_a_score(place):
+    some = [seed(str(i), f"问{i}") for i in range(3)]
+    spread = compare(write("a", some, s=[1.0, float("nan"), None]), write("b", some, s=[2.0, 4.0, None]))["scores"][
+        "columns"
+    ]
+    assert spread["s"]["before"] == {"n": 1, "mean": 1, "median": 1, "p10": 1, "p90": 1}
+    assert (spread["s"]["after"]["n"], spread["s"]["after"]["median"]) == (2, 3)
 
 
 def test_a_score_column_more_is_a_difference_even_where_no_row_moved(place):
