@@ -69,7 +69,7 @@ def _tables(found: dict[str, Any]) -> list[tuple[str, list[str]]]:
             lines.append(_label({**_summed(moved[_TOP:]), "label": f"{len(moved) - _TOP:,} more"}))
         still = len(labels["labels"]) - len(moved)
         under = f"total variation distance {labels['distance']:.4f}" + (
-            f"; {still:,} labels as before" if still else ""
+            f"; {_many(still, 'label')} as before" if still else ""
         )
         tables.append((under, aligned(["label", "before", "", "after", "", "by"], lines)))
     tables += _counted("variants by", found["generators"], ["generator"])

@@ -6,13 +6,9 @@ import unicodedata
 from collections.abc import Iterable, Sequence
 
 from rich.cells import cell_len, set_cell_size
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 _UNSEEN = frozenset(("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"))
 _JOINERS = "\u200c\u200d"  # they are part of emoji and of several scripts, and move nothing
-_BOUNDLESS = 100_000
 
 
 def escaped(text: str) -> str:
@@ -41,16 +37,18 @@ def aligned(headings: Sequence[str], rows: Iterable[Sequence[str]], left: int = 
 
     Nothing is wrapped or cut, whatever the terminal's width, so that what is piped is whole.
     """
-    table = Table(*headings, box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for place, column in enumerate(table.columns):
-        column.justify = "left" if place < left else "right"
-        column.no_wrap = True
-    for row in rows:
-        table.add_row(*map(Text, row))
-    console = Console(width=_BOUNDLESS, color_system=None, force_terminal=False)
-    with console.capture() as captured:
-        console.print(table)
-    return [line.rstrip() for line in captured.get().splitlines()]
+    lines = [headings, *rows]
+    widths = [max(map(cell_len, column)) for column in zip(*lines, strict=True)]
+
+    def line_of(cells: Sequence[str]) -> str:
+        gaps = [" " * (width - cell_len(cell)) for cell, width in zip(cells, widths, strict=True)]
+        padded = (
+            cell + gap if place < left else gap + cell
+            for place, (cell, gap) in enumerate(zip(cells, gaps, strict=True))
+        )
+        return "  ".join(padded).rstrip()
+
+    return [line_of(cells) for cells in lines]
 
 
 def size_of(count: int) -> str:
