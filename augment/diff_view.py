@@ -16,7 +16,9 @@ from augment.tables import aligned, escaped, one_line
 _TOP = 10
 """Labels, generators and rejections shown; the rest is summed."""
 _NAME = 30
-"""Cells shown of a label, a score or a reason."""
+"""Cells shown of a label or a score."""
+_REASON = 44
+"""Cells shown of a reason: with its filter and counts it fits 80."""
 _STYLES = {"=": "", "-": "red", "+": "green"}
 
 
@@ -116,7 +118,7 @@ def _counted(title: str, some: list[dict[str, Any]], columns: list[str]) -> list
         names = [str(each[column] or "(none)") for column in columns]
         if names[0] == FAILED and columns[0] == "dropped_by":
             names[0] = "failed"
-        lines.append([*(one_line(name, _NAME) for name in names), *_numbers(each)])
+        lines.append([*(one_line(name, _REASON) for name in names), *_numbers(each)])
     if moved[_TOP:]:
         more = [f"{len(moved) - _TOP:,} more", *("" for _ in columns[1:])]
         rest = {name: sum(each[name] for each in moved[_TOP:]) for name in ("before", "after")}
@@ -157,7 +159,7 @@ def _scores(found: dict[str, Any]) -> list[tuple[str, list[str]]]:
             lines.append(["" if place else one_line(name, _NAME), side, *values])
     notes = [f"only {side} has {', '.join(map(one_line, names))}" for side, names in _lone(found) if names]
     if still and lines:
-        notes.append(f"{_many(still, 'other score')} spread as before")
+        notes.append(f"spread as before: {_many(still, 'other score')}")
     if not lines:
         return [("", [note]) for note in notes]
     return [("\n".join(notes), aligned(["score", "", *_SCORE], lines, left=2))]

@@ -320,6 +320,7 @@ def test_failures_are_called_failed_and_other_rejected_rows_are_noticed(place):
     old = write("a", some, [{"id": "x", "dropped_by": "engine", "reason": "HTTP 400"}])
     other = compare(old, write("b", some, [{"id": "y", "dropped_by": "engine", "reason": "HTTP 400"}]))
     assert "as many for each reason, not the same rows" in shown(other)
+    assert "rejected by" not in shown(other)
     gone = compare(old, write("c", some))
     assert re.search(r"^failed +HTTP 400 +1 +0 +-1$", shown(gone), re.MULTILINE)
 
