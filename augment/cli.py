@@ -247,9 +247,12 @@ def _run(plan: Plan, json: bool, curate: Curate) -> None:
 
 
 def _print_json(value: Any) -> None:
+    import re
+
     import orjson
 
-    typer.echo(orjson.dumps(value, option=orjson.OPT_INDENT_2, default=str).decode())
+    text = orjson.dumps(value, option=orjson.OPT_INDENT_2, default=str).decode()
+    typer.echo(re.sub("[\x7f-\x9f]", lambda found: f"\\u{ord(found[0]):04x}", text))  # they would drive a terminal
 
 
 @app.command()
@@ -324,6 +327,53 @@ def _print_part(title: str, value: Any) -> None:
             typer.echo(f"  {key}: {text}")
     else:
         typer.echo(f"{title}: {value}")
+
+
+@app.command()
+def runs(
+    runs: Annotated[Path, typer.Option(help="The folder that holds the run folders.")] = Path("runs"),
+    json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+) -> None:
+    """List past runs, newest first, with versions and counts.
+
+    Example: augment runs
+    """
+    from rich.console import Console
+
+    from augment.runs import past_runs, print_runs
+
+    found = past_runs(runs)
+    if json:
+        _print_json(found)
+    else:
+        print_runs(found, runs, Console())
+
+
+@app.command()
+def diff(
+    old: Annotated[str, typer.Argument(help="A run folder, or a run's name.")],
+    new: Annotated[str, typer.Argument(help="The run to compare it with.")],
+    examples: Annotated[int, typer.Option(min=0, help="Rows to show of each: added, removed, changed.")] = 5,
+    runs: Annotated[Path, typer.Option(help="The folder that holds the run folders.")] = Path("runs"),
+    json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+) -> None:
+    """Say what changed between two runs.
+
+    Rows added, removed and changed, and how labels, lengths, scores, generators and rejections shifted. Example:
+    augment diff sample-1a2b3c4d sample-5e6f7a8b
+    """
+    from augment.diff import compare
+    from augment.runs import run_folder
+
+    found = compare(run_folder(old, runs), run_folder(new, runs), examples)
+    if json:
+        _print_json(found)
+        return
+    from rich.console import Console
+
+    from augment.diff_view import print_diff
+
+    print_diff(found, Console())
 
 
 @app.command()

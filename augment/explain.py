@@ -13,6 +13,7 @@ from augment.manifest import manifest_of
 from augment.places import home
 from augment.records import SCHEMA, VERDICT
 from augment.replies import ReplyStore
+from augment.runs import finished_runs
 
 
 def find_row(id: str, run: Path | None) -> tuple[Path, dict[str, Any]]:
@@ -37,10 +38,10 @@ def find_row(id: str, run: Path | None) -> tuple[Path, dict[str, Any]]:
 
 
 def _recent_runs() -> list[Path]:
-    found = sorted(Path("runs").glob("*/manifest.json"), key=lambda path: path.stat().st_mtime, reverse=True)
+    found = finished_runs()
     if not found:
         raise RunError("no finished run under runs/; name one with --run DIR")
-    return [path.parent for path in found]
+    return found
 
 
 def story(id: str, run: Path | None) -> dict[str, Any]:
