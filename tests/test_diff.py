@@ -258,8 +258,10 @@ def test_lengths_shift_by_median_mean_and_p90_in_characters(place):
 
 def test_scores_shift_and_those_of_one_run_are_named(place):
     some = [seed(str(i), f"问{i}") for i in range(11)]
-    old = write("a", some, s=[i / 10 for i in range(11)], yes=[True] * 5 + [False] * 5 + [None], gone=[1] * 11)
-    new = write("b", some, s=[i / 5 for i in range(11)], yes=[True] * 11, came=["x"] * 11)
+    old = write(
+        "a", some, s=[i / 10 for i in range(11)], yes=[True] * 5 + [False] * 5 + [None], gone=[1] * 11, still=[7] * 11
+    )
+    new = write("b", some, s=[i / 5 for i in range(11)], yes=[True] * 11, came=["x"] * 11, still=[7] * 11)
     found = compare(old, new)
     scores = found["scores"]
     assert scores["columns"]["s"]["before"] == pytest.approx(
@@ -272,6 +274,8 @@ def test_scores_shift_and_those_of_one_run_are_named(place):
     assert re.search(r"^s +before +11 +0\.5 +0\.5 +0\.1 +0\.9\n +after +11 +1 +1 +0\.2 +1\.8$", said, re.MULTILINE)
     assert re.search(r"^yes +before +10 +50\.0% true\n +after +11 +100\.0% true$", said, re.MULTILINE)
     assert "only OLD has gone" in said
+    assert not re.search("^still", said, re.MULTILINE)
+    assert "spread as before: 1 other score\n" in said
     assert "only NEW has came" in said
 
 

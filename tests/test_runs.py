@@ -38,18 +38,18 @@ def shown(width: int) -> str:
 
 
 def test_the_newest_run_comes_first_with_its_counts(augment, place):
-    made(augment, place, "old", age=3600)
-    made(augment, place, "new", filters="length", set="length.max_prompt=20")
+    made(augment, place, "z", filters="length", set="length.max_prompt=20")
+    made(augment, place, "a", age=3600)
     new, old = listed(augment)
-    assert (old["run"], old["path"], old["state"], old["source"]) == ("old", "runs/old", "finished", "seeds")
+    assert (old["run"], old["path"], old["state"], old["source"]) == ("a", "runs/a", "finished", "seeds")
     assert (old["version"], old["parent"]) == (1, None)
-    summary = json.loads((place / "runs/new/summary.json").read_text())
+    summary = json.loads((place / "runs/z/summary.json").read_text())
     assert new["rejected"] == sum(summary["rejected"]["length"].values()) > 0
     assert [new[key] for key in ("seeds", "kept", "target", "failed")] == [
         summary[key] for key in ("seeds", "kept", "target", "failed")
     ]
-    line = next(line for line in augment("runs").out.splitlines() if line.startswith("old"))
-    assert line.split()[:4] == ["old", "1", "-", "seeds"]
+    line = next(line for line in augment("runs").out.splitlines() if line.startswith("a "))
+    assert line.split()[:4] == ["a", "1", "-", "seeds"]
     assert re.search(r"\d{4}-\d\d-\d\d \d\d:\d\d +10 +20/20 +0 +0 +\d+ kB$", line)
 
 

@@ -35,6 +35,11 @@ def test_two_long_texts_with_nothing_in_common_are_one_short_line():
     assert "\n" not in said
 
 
+def test_two_long_texts_are_not_aligned_token_by_token():
+    pieces = marked("甲乙丁" * 300, "乙丁丙" * 300)
+    assert [kind for kind, _ in pieces] == ["-", "+"]
+
+
 def test_many_edits_are_cut_off():
     old = "".join(f"第{i}句话说的是这个意思" for i in range(50))
     said = as_text(marked(old, old.replace("这个", "那")))
