@@ -12,12 +12,13 @@ from dataclasses import dataclass
 from types import FrameType
 from typing import Any
 
+import httpx
 from prefect import flow, runtime
 from prefect.client.schemas.objects import State
 from prefect.states import Cancelled, Completed, Failed
 
 from augment.engines import EngineOptions, open_engine
-from augment.errors import AugmentError, Interrupted
+from augment.errors import AugmentError, Interrupted, RunError
 from augment.pipeline import Curated, curate
 from augment.plan import Plan, make_plan
 from augment.recipe import Recipe
@@ -91,8 +92,8 @@ def _run(watched: Watched) -> State[Any]:
         return Completed(message=f"nothing new since {plan.parent.folder}; nothing was published")
     with _on_sigterm(watched.drain or _drains(plan, watched.stop)):
         done = curate(plan, stage=stages, tally=tally, stop=watched.stop)
-    stages.progress(100.0 * tally.kept / tally.target)
-    report(plan, done)
+    if stages.progress(100.0 * tally.kept / tally.target):
+        report(plan, done)
     watched.done = done
     return Completed(message=f"{tally.line()}: {done.path}")
 
@@ -124,6 +125,10 @@ def run_by_hand(plan: Plan, tally: Tally, stop: threading.Event) -> Curated:
     token = _BY_HAND.set(hand)
     try:
         state = text(plan.recipe, return_state=True)
+    except httpx.HTTPError as error:  # Prefect has tried for a minute to say how the run ended
+        if hand.error is None and hand.done is None:
+            raise RunError(f"the Prefect API went away ({error}); what was answered is kept: run it again") from None
+        log.warning("the Prefect API went away (%s): it does not know that the run has ended", error)
     finally:
         _BY_HAND.reset(token)
     if hand.error is not None:
