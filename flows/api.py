@@ -22,7 +22,7 @@ def check_api() -> None:
     with get_client(sync_client=True) as client:
         try:
             client.read_flows(limit=1)
-        except (httpx.HTTPError, OSError, PrefectException) as error:
+        except (httpx.HTTPError, OSError, ValueError, PrefectException) as error:  # ValueError: what it says is no JSON
             why = str(error).partition("\n")[0] or type(error).__name__
             raise RunError(
                 f"no use of the Prefect API at {url} ({why}); start it with  prefect server start  or add --no-prefect"

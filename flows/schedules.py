@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import signal
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -17,7 +18,7 @@ from uuid import UUID
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.filters import (
     DeploymentFilter,
-    DeploymentFilterName,
+    DeploymentFilterId,
     FlowRunFilter,
     FlowRunFilterExpectedStartTime,
     FlowRunFilterState,
@@ -31,6 +32,7 @@ from prefect.events.schemas.automations import TriggerTypes
 from prefect.exceptions import TerminationSignal
 from prefect.runner import Runner
 from prefect.settings import PREFECT_API_URL
+from prefect.states import Cancelled
 from prefect.types.entrypoint import EntrypointType
 from pydantic import ValidationError
 
@@ -62,31 +64,31 @@ def serve(files: Sequence[Path], flags: Mapping[str, Any], alert_url: str | None
             "augment serve needs a Prefect server that stays; start one with  prefect server start  "
             "and set PREFECT_API_URL=http://127.0.0.1:4200/api"
         )
+    deployments = [deployment(recipe, schedule) for recipe, schedule in planned]
     check_api()
+    runner = Runner(name="augment", pause_on_shutdown=False)
     with get_client(sync_client=True) as client:
-        missed = {recipe.name: _missed(client, str(recipe.name)) for recipe, _ in planned}
         notice_crashes(client)
         if alert_url:
             alert(client, alert_url)
-    runner = Runner(name="augment", pause_on_shutdown=False)
-    for recipe, schedule in planned:
-        served: UUID = runner.add_deployment(deployment(recipe, schedule))  # type: ignore[assignment]
-        if missed[recipe.name]:
-            _catch_up(served, missed[recipe.name])
+        for each in deployments:
+            served: UUID = runner.add_deployment(each)  # type: ignore[assignment]
+            _catch_up(client, served)
     watches = [Watch(each.watch, each.watch_every) for _, each in planned if each.watch]
-    for each in watches:
-        each.start()
+    for watch in watches:
+        watch.start()
     for recipe, schedule in planned:
         when = [f"at {schedule.cron} {schedule.timezone}"] if schedule.cron else []
         when += [f"when files arrive in {schedule.watch}"] if schedule.watch else []
         log.warning("serving %s: %s", recipe.name, ", and ".join(when))
+    signal.signal(signal.SIGINT, runner.handle_sigterm)  # or asyncio would kill the runs, where this lets them drain
     try:
         asyncio.run(runner.start())
     except (KeyboardInterrupt, TerminationSignal):
         pass
     finally:
-        for each in watches:
-            each.end()
+        for watch in watches:
+            watch.end()
 
 
 def _read(file: Path, flags: Mapping[str, Any]) -> tuple[Recipe, Schedule]:
@@ -141,19 +143,23 @@ def deployment(recipe: Recipe, schedule: Schedule) -> RunnerDeployment:
     return made
 
 
-def _missed(client: SyncPrefectClient, name: str) -> int:
-    """How many scheduled runs of the deployment called `name` are overdue: nobody served them."""
-    found = client.read_flow_runs(
-        deployment_filter=DeploymentFilter(name=DeploymentFilterName(any_=[name])),
+def _catch_up(client: SyncPrefectClient, deployment: UUID) -> None:
+    """One run now in place of those that were due while nobody served: Prefect takes only later ones off the schedule.
+
+    A run that was about to begin when the one before us stopped never will, and would hold the place of the next.
+    """
+    overdue = client.read_flow_runs(
+        deployment_filter=DeploymentFilter(id=DeploymentFilterId(any_=[deployment])),
         flow_run_filter=FlowRunFilter(
-            state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.SCHEDULED])),
+            state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.SCHEDULED, StateType.PENDING])),
             expected_start_time=FlowRunFilterExpectedStartTime(before_=datetime.now(UTC)),  # type: ignore[arg-type]
         ),
     )
-    return len(found)
-
-
-def _catch_up(deployment: UUID, missed: int) -> None:
-    """One run now for those that were missed; serving again has taken them off the schedule."""
-    with get_client(sync_client=True) as client:
-        client.create_flow_run_from_deployment(deployment, name=f"catch up on {missed} missed")
+    missed = [run for run in overdue if run.auto_scheduled or run.state_type == StateType.PENDING]
+    for run in missed:
+        if run.state_type == StateType.PENDING:
+            client.set_flow_run_state(run.id, Cancelled(message="stopped before it began"), force=True)
+        else:
+            client.delete_flow_run(run.id)
+    if missed:
+        client.create_flow_run_from_deployment(deployment, name=f"catch up on {len(missed)} missed")

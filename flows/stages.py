@@ -24,6 +24,7 @@ from prefect.artifacts import (
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
 from prefect.exceptions import PrefectException
+from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 from prefect.states import Failed
 
 from augment.errors import AugmentError, EngineError
@@ -135,17 +136,18 @@ class Stages:
         if not self._tally.target or now - self._shown < PROGRESS_EVERY:
             return
         self._shown = now
-        self.progress(100.0 * self._tally.kept / self._tally.target)
+        with temporary_settings({PREFECT_CLIENT_MAX_RETRIES: 0}):  # five tries take a minute, and the work would wait
+            self.progress(100.0 * self._tally.kept / self._tally.target)
 
-    def progress(self, percent: float) -> None:
-        """Show how much of the target is kept, in percent."""
+    def progress(self, percent: float) -> bool:
+        """Show how much of the target is kept, in percent; whether the API took it."""
         percent = min(100.0, round(percent, 1))
-        if self._progress is None:
-            self._progress = shown(
-                create_progress_artifact, percent, f"{self._key}-progress", description="Variants kept, of the target"
-            )
-        else:
-            shown(update_progress_artifact, self._progress, percent)
+        if self._progress is not None:
+            return shown(update_progress_artifact, self._progress, percent) is not None
+        self._progress = shown(
+            create_progress_artifact, percent, f"{self._key}-progress", description="Variants kept, of the target"
+        )
+        return self._progress is not None
 
 
 def report(plan: Plan, done: Curated) -> None:

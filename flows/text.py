@@ -12,11 +12,12 @@ from dataclasses import dataclass
 from types import FrameType
 from typing import Any
 
+import httpx
 from prefect import flow, runtime
 from prefect.client.schemas.objects import State
 from prefect.states import Cancelled, Completed, Failed
 
-from augment.errors import AugmentError, Interrupted
+from augment.errors import AugmentError, Interrupted, RunError
 from augment.executors import answering
 from augment.pipeline import Curated, curate
 from augment.plan import Plan, open_plan
@@ -95,8 +96,8 @@ def _run(watched: Watched) -> State[Any]:
         answering(plan, watched.stop) as answer,
     ):
         done = curate(plan, answer=answer, stage=stages, tally=tally, stop=watched.stop)
-    stages.progress(100.0 * tally.kept / tally.target)
-    report(plan, done)
+    if stages.progress(100.0 * tally.kept / tally.target):
+        report(plan, done)
     watched.done = done
     return Completed(message=f"{tally.line()}: {done.path}")
 
@@ -120,6 +121,10 @@ def run_by_hand(plan: Plan, tally: Tally, stop: threading.Event) -> Curated:
     token = _BY_HAND.set(hand)
     try:
         state = text(plan.recipe, return_state=True)
+    except httpx.HTTPError as error:  # Prefect has tried for a minute to say how the run ended
+        if hand.error is None and hand.done is None:
+            raise RunError(f"the Prefect API went away ({error}); what was answered is kept: run it again") from None
+        log.warning("the Prefect API went away (%s): it does not know that the run has ended", error)
     finally:
         _BY_HAND.reset(token)
     if hand.error is not None:

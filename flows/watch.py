@@ -28,7 +28,7 @@ def tell(place: str) -> None:
 
 
 def listing(place: str) -> str:
-    """A fingerprint of the names, sizes and times of the files under a folder or any URL that fsspec opens.
+    """A fingerprint of the names, sizes and times of the files under a folder or a URL that fsspec opens; "" for none.
 
     Raises:
         SourceError: the URL's protocol is unknown, or its package is not installed.
@@ -41,6 +41,8 @@ def listing(place: str) -> str:
     try:
         files: dict[str, dict[str, Any]] = system.find(path, detail=True)
     except FileNotFoundError:
+        return ""
+    if not files:
         return ""
     marks = ("size", "mtime", "LastModified", "last_modified", "updated", "ETag", "etag", "created")
     return fingerprint(sorted((name, [str(each.get(mark)) for mark in marks]) for name, each in files.items()))

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from augment.cli import main
+from tests import prefect_server
 
 
 @dataclass(frozen=True)
@@ -23,10 +24,11 @@ class Ran:
 
 @pytest.fixture
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty folder to work in, with a reply store of its own."""
+    """An empty folder to work in, with a reply store of its own and no Prefect around."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("AUGMENT_HOME", str(tmp_path / "home"))
-    for name in ("OPENAI_BASE_URL", "OPENAI_API_KEY"):
+    monkeypatch.setenv("PREFECT_HOME", str(tmp_path / "prefect"))
+    for name in ("OPENAI_BASE_URL", "OPENAI_API_KEY", "PREFECT_API_URL"):
         monkeypatch.delenv(name, raising=False)
     return tmp_path
 
@@ -48,3 +50,10 @@ def augment(place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capture
         return Ran(code, out, err)
 
     return run
+
+
+@pytest.fixture(scope="session")
+def prefect(tmp_path_factory: pytest.TempPathFactory) -> Iterator[prefect_server.Server]:
+    """A Prefect server, the same for every test that asks for one."""
+    with prefect_server.serve(tmp_path_factory.mktemp("prefect")) as server:
+        yield server

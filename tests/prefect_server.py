@@ -156,6 +156,7 @@ class Server:
         words = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(self.port)]
         environment = self.environment(self.folder)
         del environment["PREFECT_API_URL"]
+        environment["PREFECT_UI_URL"] = f"http://127.0.0.1:{self.port}"
         started = self._started = Started([*words, "--no-ui"], self.folder, environment)
 
         def healthy() -> bool:
@@ -196,7 +197,7 @@ class Server:
         return Started([sys.executable, *map(str, words)], place, whole)
 
     def api(self, method: str, path: str, body: Any = None) -> Any:
-        """What the API answers.
+        """What the API answers; asked again while its database is busy, as Prefect's own client does.
 
         Raises:
             urllib.error.HTTPError: it refused.
@@ -204,9 +205,16 @@ class Server:
         data = None if body is None else json.dumps(body).encode()
         headers = {"Content-Type": "application/json"}
         request = urllib.request.Request(f"{self.url}{path}", data, headers, method=method)
-        with urllib.request.urlopen(request, timeout=30) as reply:
-            raw = reply.read()
-        return json.loads(raw) if raw else None
+        deadline = time.monotonic() + 10
+        while True:
+            try:
+                with urllib.request.urlopen(request, timeout=30) as reply:
+                    raw = reply.read()
+                return json.loads(raw) if raw else None
+            except urllib.error.HTTPError as error:
+                if error.code != 503 or time.monotonic() > deadline:
+                    raise
+            time.sleep(0.2)
 
     def flow_runs(self, deployment: str | None = None) -> list[Json]:
         """The flow runs (of a deployment, by its name), oldest first."""
