@@ -371,7 +371,7 @@ def diff(
         return
     from rich.console import Console
 
-    from augment.diff_view import print_diff
+    from augment.diff.view import print_diff
 
     print_diff(found, Console())
 

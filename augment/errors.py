@@ -42,4 +42,5 @@ def needs(package: str, extra: str) -> Iterator[None]:
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] != package:
             raise
-        raise RecipeError(f"this needs {package}, which is not installed; pip install 'augment[{extra}]'") from None
+        what = package.capitalize()
+        raise RecipeError(f"this needs {what}, which is not installed; pip install 'augment[{extra}]'") from None

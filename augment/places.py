@@ -5,6 +5,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+RUNS = Path("runs")
+"""Where run folders are, unless the user names another place."""
+
 
 def data_dir() -> Path:
     """The bundled `data/`: inside the package when installed, at the repository's root in a checkout."""

@@ -15,6 +15,7 @@ from augment.engines import Engine, EngineOptions, open_engine
 from augment.errors import RecipeError
 from augment.generators import Generator, answers_itself
 from augment.lineage import Parent, newest
+from augment.places import RUNS
 from augment.recipe import Recipe
 from augment.records import CONTENT, Request, Row, fingerprint
 from augment.sources import Source, open_source
@@ -23,8 +24,6 @@ from filters.chain import Chain, chain_of
 
 RECORD = ("id", *CONTENT)
 """The columns that make a `Row`, in its order."""
-RUNS = Path("runs")
-"""Where run folders are, unless --out names one."""
 SHARD = 1000
 """Requests in a shard: some seconds of an engine's work, and one small file."""
 

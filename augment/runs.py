@@ -15,12 +15,10 @@ from rich.console import Console
 
 from augment.errors import RunError
 from augment.manifest import MANIFEST
+from augment.places import RUNS
 from augment.publish import LOCK
 from augment.registry import closest
 from augment.tables import aligned, escaped, one_line, size_of
-
-RUNS = Path("runs")
-"""Where runs are published unless `--out` says otherwise."""
 
 
 @dataclass(frozen=True)

@@ -186,7 +186,7 @@ def _tables(name: str, path: Path | None) -> tuple[Card, list[Table], str]:
         if not files:
             raise SourceError(f"no data file in {place}; known: {', '.join(sorted(FORMATS))}")
         return Card(), [read_file(each) for each in files], name
-    if place.suffix.lower() in FORMATS or name.startswith((".", "/", "~")) or path is not None:
+    if place.suffix.lower() in FORMATS or name.startswith((".", "/", "~")) or name.endswith("/") or path is not None:
         raise SourceError(f"no file or folder {place}; check the path")
     if name.count("/") == 1:
         card, table = load_hub_dataset(name)

@@ -13,7 +13,7 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from augment.diff import compare
-from augment.diff_view import print_diff
+from augment.diff.view import print_diff
 from augment.pipeline import curate
 from augment.records import SCHEMA, VERDICT
 from tests.test_pipeline import plan_of, seeds

@@ -152,7 +152,7 @@ def test_without_prefect_installed_one_line_says_what_to_install(place, command)
     ran = Server(place).python(place, "-c", BLOCKED, *command)
     assert ran.end() == 2
     assert ran.err.splitlines()[-1] == (
-        "augment: this needs prefect, which is not installed; pip install 'augment[flows]'"
+        "augment: this needs Prefect, which is not installed; pip install 'augment[flows]'"
     )
     assert "Traceback" not in ran.err
 

@@ -182,6 +182,11 @@ def test_a_useless_file_is_one_clear_line(place, name, content, said):
         open_source(str(write(place / name, content)))
 
 
+def test_a_folder_that_is_not_there_is_no_dataset_of_the_hub(place):
+    with pytest.raises(SourceError, match="no file or folder questions; check the path"):
+        open_source("questions/")
+
+
 def test_a_missing_file_is_said(place):
     with pytest.raises(SourceError, match=r"no file or folder gone\.csv"):
         open_source("gone.csv")

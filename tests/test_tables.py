@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from augment.marks import as_text, marked
+from augment.diff.marks import as_text, marked
 from augment.tables import aligned, one_line, size_of
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from augment.errors import EngineError
+from augment.errors import needs
 from augment.executors.local import Answer, Answered, local
 
 if TYPE_CHECKING:
@@ -24,16 +24,14 @@ def answering(plan: Plan, stop: threading.Event | None = None) -> Iterator[Answe
     are still answered, and then the answer raises Interrupted.
 
     Raises:
-        EngineError: Ray is not installed, does not answer, or has no room for a worker.
+        RecipeError: Ray is not installed.
+        EngineError: it does not answer, or has no room for a worker.
     """
     if plan.recipe.workers is None and plan.recipe.ray is None:
         yield local
         return
-    try:
-        import ray  # noqa: F401 - says whether it is there
-    except ImportError:
-        raise EngineError("--workers and --ray need Ray; pip install 'augment[ray]'") from None
-    from augment.executors.cluster import on_ray
+    with needs("ray", "ray"):
+        from augment.executors.cluster import on_ray
 
     with on_ray(plan, stop or threading.Event()) as answer:
         yield answer

@@ -22,8 +22,8 @@ from dataclasses import dataclass
 
 import polars as pl
 
+from augment.diff.shifts import Pair
 from augment.records import CONTENT
-from augment.shifts import Pair
 from filters.fold import fold
 
 MADE = ("source", "split", "engine", "model", "revision", "template", "params", "seed", "reply_key")

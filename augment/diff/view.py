@@ -8,7 +8,7 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from augment.marks import as_text, marked
+from augment.diff.marks import as_text, marked
 from augment.records import CONTENT
 from augment.summary import FAILED
 from augment.tables import aligned, escaped, one_line

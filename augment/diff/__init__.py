@@ -1,4 +1,4 @@
-"""What changed between two runs: rows (see `augment.matching`), labels, lengths, scores, generators, rejections."""
+"""What changed between two runs: rows (see `diff.matching`), labels, lengths, scores, generators, rejections."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from typing import Any
 
 import polars as pl
 
-from augment import shifts
-from augment.kinship import recipe_changes, relation
+from augment.diff import shifts
+from augment.diff.kinship import recipe_changes, relation
+from augment.diff.matching import Matched, keys_of, match
 from augment.lineage import ROWS
 from augment.manifest import manifest_of
-from augment.matching import Matched, keys_of, match
 from augment.records import CONTENT
 
 SHOWN = ("id", "parents", "generator", "variant", *CONTENT)
