@@ -96,6 +96,7 @@ class Crew:
         own = frozenset(each.name for each in self._assignment.generators)
         self._desk = Desk([each.hands for each in self._links], self._window, own)
         self._open: set[Job] = set()
+        self._sending: set[asyncio.Task[None]] = set()
         self._drawn = self._begun = 0
         self._drawn_all = self._said_all = self._draining = False
         self._fault: BaseException | None = None
@@ -135,6 +136,7 @@ class Crew:
         try:
             yield self._answer
         finally:
+            tasks += self._sending
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
@@ -176,7 +178,10 @@ class Crew:
             return
         requests, link.hands.unsent = link.hands.unsent, []
         link.given += len(requests)
-        link.actor.give.remote(requests, link.given if self._no_more or link.hands.alone else None)
+        sent = link.actor.give.remote(requests, link.given if self._no_more or link.hands.alone else None)
+        task = asyncio.create_task(_delivered(sent, link.actor))
+        self._sending.add(task)
+        task.add_done_callback(self._sending.discard)
 
     async def _attend(self, link: _Link) -> None:
         """Keep one worker at work, in as many incarnations as it takes."""
@@ -195,8 +200,7 @@ class Crew:
                     self._lost(link, error)
                     await asyncio.sleep(min(LONGEST_REST, 0.1 * 2**link.falls))
         except RayTaskError as error:
-            cause = getattr(error, "cause", None)
-            self._fail(type(cause)(*cause.args) if isinstance(cause, AugmentError) else error)
+            self._fail(_cause(error) or error)
         except RayError as error:
             self._fail(EngineError(f"Ray has gone ({type(error).__name__}); start it, then run again"))
         except Exception as error:  # noqa: BLE001 - raised again in the caller's thread
@@ -215,10 +219,9 @@ class Crew:
             try:
                 who = await link.actor.open.remote(self._assignment)
             except RayTaskError as error:
-                cause = getattr(error, "cause", None)
-                if isinstance(cause, AugmentError):
-                    raise EngineError(f"a worker cannot open its engine: {cause}") from None
-                raise
+                if (cause := _cause(error)) is None:
+                    raise
+                raise EngineError(f"a worker cannot open its engine: {cause}") from None
             if who != self._who:
                 there, here = (" ".join(filter(None, each or ())) for each in (who, self._who))
                 raise EngineError(f"a worker's engine is {there}, here it is {here}; make them the same")
@@ -303,6 +306,21 @@ class Crew:
 def _resolve(job: Job, reply: Reply) -> None:
     if not job.reply.done():
         job.reply.set_result(reply)
+
+
+async def _delivered(sent: Any, actor: Any) -> None:
+    """See that requests reach their worker: one that has not got them must not be waited for."""
+    try:
+        await sent
+    except RayActorError:
+        with contextlib.suppress(RayError, ValueError):
+            ray.kill(actor)
+
+
+def _cause(error: RayTaskError) -> AugmentError | None:
+    """What a worker has to say to the user, if that is what it is."""
+    cause = getattr(error, "cause", None)
+    return type(cause)(*cause.args) if isinstance(cause, AugmentError) else None
 
 
 def _reason(error: RayActorError) -> str:
