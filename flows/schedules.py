@@ -94,7 +94,7 @@ def serve(files: Sequence[Path], flags: Mapping[str, Any], alert_url: str | None
 def _read(file: Path, flags: Mapping[str, Any]) -> tuple[Recipe, Schedule]:
     recipe = read_recipe({}, file)
     if "incremental" not in recipe.model_fields_set:
-        recipe = read_recipe({"incremental": True}, file)
+        recipe = recipe.model_copy(update={"incremental": True})
     resolved(recipe)
     schedule = read_schedule(flags, file)
     if schedule.watch:
