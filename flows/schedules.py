@@ -77,18 +77,35 @@ def serve(files: Sequence[Path], flags: Mapping[str, Any], alert_url: str | None
     watches = [Watch(each.watch, each.watch_every) for _, each in planned if each.watch]
     for watch in watches:
         watch.start()
-    for recipe, schedule in planned:
-        when = [f"at {schedule.cron} {schedule.timezone}"] if schedule.cron else []
-        when += [f"when files arrive in {schedule.watch}"] if schedule.watch else []
-        log.warning("serving %s: %s", recipe.name, ", and ".join(when))
-    signal.signal(signal.SIGINT, runner.handle_sigterm)  # or asyncio would kill the runs, where this lets them drain
     try:
-        asyncio.run(runner.start())
-    except (KeyboardInterrupt, TerminationSignal):
+        for recipe, schedule in planned:
+            when = [f"at {schedule.cron} {schedule.timezone}"] if schedule.cron else []
+            when += [f"when files arrive in {schedule.watch}"] if schedule.watch else []
+            log.warning("serving %s: %s", recipe.name, ", and ".join(when))
+        asyncio.run(_until_stopped(runner))
+    except (KeyboardInterrupt, TerminationSignal, asyncio.CancelledError):
         pass
     finally:
         for watch in watches:
             watch.end()
+
+
+async def _until_stopped(runner: Runner) -> None:
+    """Run it; the first Ctrl-C or SIGTERM lets its runs drain and takes no more, the second one ends them at once."""
+    loop = asyncio.get_running_loop()
+    running = loop.create_task(runner.start())
+    stopping: list[asyncio.Task[None]] = []
+
+    def stop() -> None:
+        if stopping or not runner.started:
+            running.cancel()
+        else:
+            stopping.append(loop.create_task(runner.astop()))
+
+    await asyncio.sleep(0)  # by now it has put its own handler, which drains in some versions only, in SIGTERM's place
+    for each in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(each, stop)
+    await running
 
 
 def _read(file: Path, flags: Mapping[str, Any]) -> tuple[Recipe, Schedule]:

@@ -45,8 +45,8 @@ T = TypeVar("T")
 Json = dict[str, Any]
 
 
-def until(found: Callable[[], T], seconds: float = 30.0, every: float = 0.1) -> T:
-    """What `found` returns once that is true.
+def until(found: Callable[[], T], seconds: float = 120.0, every: float = 0.1) -> T:
+    """What `found` returns once that is true; the time is for machines that do much else.
 
     Raises:
         AssertionError: it was not within `seconds`.
@@ -85,7 +85,7 @@ class Started:
     def err(self) -> str:
         return self._files[1].read_text("utf-8", "replace")
 
-    def end(self, seconds: float = 60.0) -> int:
+    def end(self, seconds: float = 120.0) -> int:
         """Its exit code, once it has ended by itself.
 
         Raises:
@@ -103,9 +103,9 @@ class Started:
         """Ask it to end, as Ctrl-C does; its exit code."""
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGINT)
-        return self.end(30)
+        return self.end(90)
 
-    def until_says(self, text: str, seconds: float = 40.0) -> None:
+    def until_says(self, text: str, seconds: float = 120.0) -> None:
         """Wait for `text` on its stderr or stdout.
 
         Raises:
@@ -151,7 +151,7 @@ class Server:
         """Start it, and wait until it answers.
 
         Raises:
-            AssertionError: it does not within 90 s.
+            AssertionError: it does not within 180 s.
         """
         words = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(self.port)]
         environment = self.environment(self.folder)
@@ -165,7 +165,7 @@ class Server:
                 return bool(reply.status == 200)
             return False
 
-        until(healthy, 90, every=0.2)
+        until(healthy, 180, every=0.2)
 
     def stop(self) -> None:
         """End it; its database stays for the next `start`."""
@@ -229,7 +229,7 @@ class Server:
         found: Json = self.api("GET", f"/flow_runs/{run}")
         return found
 
-    def ended(self, run: str, seconds: float = 60.0) -> Json:
+    def ended(self, run: str, seconds: float = 120.0) -> Json:
         """A flow run, once it has ended."""
         return until(lambda: each if (each := self.flow_run(run))["state_type"] in ENDED else None, seconds) or {}
 

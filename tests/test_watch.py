@@ -35,15 +35,15 @@ def test_files_that_arrive_start_a_run_once_they_are_whole(prefect, place):
             time.sleep(0.3)  # slower than a look, so that one falls between two lines
         assert prefect.flow_runs("news") == [], "half a file started a run"
     finished = time.monotonic()
-    run = until(lambda: prefect.flow_runs("news"), 15)[0]
-    assert time.monotonic() - finished < 10
+    run = until(lambda: prefect.flow_runs("news"))[0]
+    assert time.monotonic() - finished < 20
     assert prefect.ended(run["id"])["state_name"] == "Completed"
     first = versions(place, "news")
     assert [each["version"] for each in first] == [1]
     assert prefect.flow_run(run["id"])["state"]["message"].startswith("24 of 24 kept")
 
     (place / "inbox/b.jsonl").write_text("".join(lines[12:]))
-    second = until(lambda: prefect.flow_runs("news")[1:], 15)[0]
+    second = until(lambda: prefect.flow_runs("news")[1:])[0]
     assert prefect.ended(second["id"])["state"]["message"].startswith("40 of 40 kept")
     assert [each["version"] for each in versions(place, "news")] == [1, 2]
     assert len(prefect.flow_runs("news")) == 2, "one run a change"
