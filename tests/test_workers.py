@@ -147,7 +147,7 @@ def test_the_same_recipe_gives_the_same_bytes_with_and_without_ray(place, augmen
 
 def test_each_worker_opens_its_engine_once_however_many_rounds_there_are(place, augment, cluster, notes):
     seeds(place)
-    with serve(fail_400_share=0.3) as server:
+    with serve(fail_400_share=0.3, latency=0.1) as server:
         found = json.loads(augment(*served(server, *on(cluster), "--json")).out)
     assert found["rounds"] > 2
     assert len(set(pids(notes))) == len(pids(notes)) == 2
@@ -231,7 +231,10 @@ def test_a_run_survives_a_node_whose_raylet_is_killed(place, augment, cluster, n
 
 
 def ours(place: Path) -> list[str]:
-    """The command lines of the processes that have this place as their home."""
+    """The command lines of the processes that have this place as their home.
+
+    But for the test's own server, and for two idle agents of Ray's that take a minute to find out that they are alone.
+    """
     found = []
     for each in Path("/proc").glob("[0-9]*"):
         try:
@@ -239,7 +242,7 @@ def ours(place: Path) -> list[str]:
                 found.append((each / "cmdline").read_bytes().replace(b"\0", b" ").decode()[:80])
         except OSError:
             continue
-    return [each for each in found if each and "tests.server" not in each]
+    return [each for each in found if each and "tests.server" not in each and "Agent" not in each]
 
 
 def test_a_killed_driver_leaves_nothing_behind_and_is_repeated_only_where_it_was(place, augment, notes):
@@ -252,9 +255,8 @@ def test_a_killed_driver_leaves_nothing_behind_and_is_repeated_only_where_it_was
         assert any("raylet" in each for each in ours(place))
         process.kill()
         process.communicate()
-        for _ in range(600):
-            if not (left := ours(place)):
-                break
+        end = time.monotonic() + 20
+        while (left := ours(place)) and time.monotonic() < end:
             time.sleep(0.1)
         assert not left
         process = start(place, *served(server, "--workers", 2))
@@ -347,7 +349,7 @@ def test_a_cluster_without_room_for_one_worker_says_what_it_has(augment, cluster
 
 def test_a_cluster_with_room_for_some_workers_starts_with_those(place, augment, cluster, notes, caplog):
     seeds(place)
-    with serve() as server:
+    with serve(latency=0.2) as server:
         assert augment(*served(server, *on(cluster, 3))).code == 0
     assert "room for 2 workers (2 CPUs, 0 GPUs; one takes a CPU), 3 were asked for" in caplog.text
     assert len(pids(notes)) == 2
@@ -355,7 +357,7 @@ def test_a_cluster_with_room_for_some_workers_starts_with_those(place, augment, 
 
 def test_a_cluster_alone_gives_as_many_workers_as_it_has_room_for(place, augment, cluster, notes):
     seeds(place)
-    with serve() as server:
+    with serve(latency=0.2) as server:
         assert augment(*served(server, "--ray", cluster.address)).code == 0
     assert len(pids(notes)) == 2
 
