@@ -26,9 +26,10 @@ from augment.generators.rules import variants_of
 from tests.engines import LOG, declare
 from tests.server import Served, serve
 from tests.test_pipeline import seeds
-from tests.test_resume import bytes_of, wait_for
+from tests.test_resume import bytes_of
 
 ROOT = Path(__file__).parent.parent
+PATIENCE = 120.0
 
 
 @pytest.fixture(scope="module")
@@ -66,12 +67,19 @@ def notes(place: Path, world: dict[str, str], monkeypatch: pytest.MonkeyPatch) -
 
 def pids(notes: Path, least: int = 0) -> list[int]:
     """The workers that opened an engine, in order, without the process that planned the run."""
-    for _ in range(2000):
-        found = [int(each) for each in notes.read_text().split() if each.isdigit()][1:]
-        if len(found) >= least:
-            return found
+    end = time.monotonic() + PATIENCE
+    while len(found := [int(each) for each in notes.read_text().split() if each.isdigit()][1:]) < least:
+        assert time.monotonic() < end, f"fewer than {least} workers came"
         time.sleep(0.01)
-    raise AssertionError(f"fewer than {least} workers came")
+    return found
+
+
+def wait_for(server: Served, count: int) -> None:
+    """Until the server has answered so many; a start of Ray may take its time."""
+    end = time.monotonic() + PATIENCE
+    while server.stats()["finished"] < count:
+        assert time.monotonic() < end, "the server never got that far"
+        time.sleep(0.005)
 
 
 def parent(pid: int) -> int:
@@ -139,7 +147,7 @@ def test_the_same_recipe_gives_the_same_bytes_with_and_without_ray(place, augmen
 
 def test_each_worker_opens_its_engine_once_however_many_rounds_there_are(place, augment, cluster, notes):
     seeds(place)
-    with serve(fail_400_share=0.3) as server:
+    with serve(fail_400_share=0.3, latency=0.1) as server:
         found = json.loads(augment(*served(server, *on(cluster), "--json")).out)
     assert found["rounds"] > 2
     assert len(set(pids(notes))) == len(pids(notes)) == 2
@@ -147,15 +155,15 @@ def test_each_worker_opens_its_engine_once_however_many_rounds_there_are(place, 
 
 def test_a_killed_worker_loses_nothing_and_repeats_only_what_was_in_flight(place, augment, cluster, notes):
     seeds(place)
-    with serve(latency=0.05) as server:
-        wanted = whole(place, augment, served(server))
+    with serve(latency=0.2) as server:
+        wanted = whole(place, augment, served(server), "--concurrency", 64)
         notes.write_text("")
         before = len(server.log())
         process = start(place, *served(server, *on(cluster)))
         first, _ = pids(notes, least=2)
         wait_for(server, before + 40)
         os.kill(first, signal.SIGKILL)
-        _, err = process.communicate(timeout=60)
+        _, err = process.communicate(timeout=PATIENCE)
         assert process.returncode == 0, err
         different, repeated = repeats(server, before)
     assert "a worker died" in err
@@ -167,8 +175,8 @@ def test_a_killed_worker_loses_nothing_and_repeats_only_what_was_in_flight(place
 
 def test_workers_that_are_killed_again_and_again_come_back(place, augment, cluster, notes):
     seeds(place)
-    with serve(latency=0.1) as server:
-        wanted = whole(place, augment, served(server))
+    with serve(latency=0.2) as server:
+        wanted = whole(place, augment, served(server), "--concurrency", 64)
         notes.write_text("")
         before = len(server.log())
         process = start(place, *served(server, *on(cluster)))
@@ -177,7 +185,7 @@ def test_workers_that_are_killed_again_and_again_come_back(place, augment, clust
             wait_for(server, before + 24 * cut)
             for each in found[-2:]:
                 os.kill(each, signal.SIGKILL)
-        _, err = process.communicate(timeout=60)
+        _, err = process.communicate(timeout=PATIENCE)
         assert process.returncode == 0, err
         different, repeated = repeats(server, before)
     assert bytes_of(place) == wanted
@@ -202,28 +210,31 @@ def test_a_run_survives_a_node_whose_raylet_is_killed(place, augment, cluster, n
     seeds(place)
     node = cluster.add_node(num_cpus=1)
     try:
-        with serve(latency=0.05) as server:
-            wanted = whole(place, augment, served(server))
+        with serve(latency=0.3) as server:
+            wanted = whole(place, augment, served(server), "--n", "8x", "--concurrency", 64)
             notes.write_text("")
             before = len(server.log())
-            process = start(place, *served(server, *on(cluster, 3)))
+            process = start(place, *served(server, "--n", "8x", *on(cluster, 3)))
             raylet = node.all_processes["raylet"][0].process
             (there,) = (each for each in pids(notes, least=3) if parent(each) == raylet.pid)
             wait_for(server, before + 40)
             raylet.kill()
             os.kill(there, signal.SIGKILL)  # with a machine both go; a worker alone would go on for some seconds
-            _, err = process.communicate(timeout=60)
+            _, err = process.communicate(timeout=PATIENCE)
             assert process.returncode == 0, err
             different, _ = repeats(server, before)
     finally:
         cluster.remove_node(node, allow_graceful=False)
     assert "a worker died" in err
     assert bytes_of(place) == wanted
-    assert different == 160
+    assert different == 320
 
 
 def ours(place: Path) -> list[str]:
-    """The command lines of the processes that have this place as their home."""
+    """The command lines of the processes that have this place as their home.
+
+    But for the test's own server, and for two idle agents of Ray's that take a minute to find out that they are alone.
+    """
     found = []
     for each in Path("/proc").glob("[0-9]*"):
         try:
@@ -231,7 +242,7 @@ def ours(place: Path) -> list[str]:
                 found.append((each / "cmdline").read_bytes().replace(b"\0", b" ").decode()[:80])
         except OSError:
             continue
-    return [each for each in found if each and "tests.server" not in each]
+    return [each for each in found if each and "tests.server" not in each and "Agent" not in each]
 
 
 def test_a_killed_driver_leaves_nothing_behind_and_is_repeated_only_where_it_was(place, augment, notes):
@@ -244,13 +255,12 @@ def test_a_killed_driver_leaves_nothing_behind_and_is_repeated_only_where_it_was
         assert any("raylet" in each for each in ours(place))
         process.kill()
         process.communicate()
-        for _ in range(600):
-            if not (left := ours(place)):
-                break
+        end = time.monotonic() + 20
+        while (left := ours(place)) and time.monotonic() < end:
             time.sleep(0.1)
         assert not left
         process = start(place, *served(server, "--workers", 2))
-        _, err = process.communicate(timeout=60)
+        _, err = process.communicate(timeout=PATIENCE)
         assert process.returncode == 0, err
         different, repeated = repeats(server, before)
     assert not [line for line in err.splitlines() if "ray" in line.lower()], "Ray says nothing"
@@ -266,7 +276,7 @@ def test_ctrl_c_drains_the_workers_says_how_to_go_on_and_repeats_nothing(place, 
         process = start(place, *served(server, *on(cluster)), start_new_session=True)
         wait_for(server, 10)
         os.killpg(process.pid, signal.SIGINT)  # a terminal asks everyone, Ray's processes included
-        _, err = process.communicate(timeout=30)
+        _, err = process.communicate(timeout=PATIENCE)
         assert process.returncode == 130, err
         assert "to go on, give the same command again" in err
         assert "Traceback" not in err
@@ -281,7 +291,7 @@ def test_a_stopped_run_without_an_engine_drains_too(place, cluster, notes):
     while not list((place / "r").rglob("*.parquet")) and process.poll() is None:
         time.sleep(0.01)
     process.send_signal(signal.SIGTERM)
-    _, err = process.communicate(timeout=30)
+    _, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == 130, err
     assert not (place / "r/manifest.json").exists()
 
@@ -339,7 +349,7 @@ def test_a_cluster_without_room_for_one_worker_says_what_it_has(augment, cluster
 
 def test_a_cluster_with_room_for_some_workers_starts_with_those(place, augment, cluster, notes, caplog):
     seeds(place)
-    with serve() as server:
+    with serve(latency=0.2) as server:
         assert augment(*served(server, *on(cluster, 3))).code == 0
     assert "room for 2 workers (2 CPUs, 0 GPUs; one takes a CPU), 3 were asked for" in caplog.text
     assert len(pids(notes)) == 2
@@ -347,7 +357,7 @@ def test_a_cluster_with_room_for_some_workers_starts_with_those(place, augment, 
 
 def test_a_cluster_alone_gives_as_many_workers_as_it_has_room_for(place, augment, cluster, notes):
     seeds(place)
-    with serve() as server:
+    with serve(latency=0.2) as server:
         assert augment(*served(server, "--ray", cluster.address)).code == 0
     assert len(pids(notes)) == 2
 
