@@ -208,7 +208,7 @@ class Server:
         deadline = time.monotonic() + 10
         while True:
             try:
-                with urllib.request.urlopen(request, timeout=30) as reply:
+                with urllib.request.urlopen(request, timeout=90) as reply:
                     raw = reply.read()
                 return json.loads(raw) if raw else None
             except urllib.error.HTTPError as error:

@@ -270,12 +270,12 @@ def test_a_schedule_augments_what_is_new_and_one_run_makes_up_for_those_missed(p
             runs = [each for each in prefect.flow_runs("nightly") if each["state_type"] == "COMPLETED"]
             return sum(message in each["state"]["message"] for each in runs) >= count
 
-        until(lambda: ended(1, "of 8 kept"))
-        until(lambda: ended(1, "nothing new"))
+        until(lambda: ended(1, "of 8 kept"), every=0.5)
+        until(lambda: ended(1, "nothing new"), every=0.5)
         assert [each["version"] for each in versions(place, "nightly")] == [1]
         before = set(llm.stats()["by_key"])
         (place / "nightly.jsonl").write_text("\n".join(lines[:5]))
-        until(lambda: ended(1, "of 10 kept"))
+        until(lambda: ended(1, "of 10 kept"), every=0.5)
         assert process.stop() == 0
         asked = set(llm.stats()["by_key"]) - before
         assert len(asked) == 2
@@ -291,7 +291,7 @@ def test_a_schedule_augments_what_is_new_and_one_run_makes_up_for_those_missed(p
         (place / "nightly.jsonl").write_text("\n".join(lines))
         process = prefect.command(place, "serve", recipe, "--cron", NEVER)
         process.until_says(f"serving nightly: at {NEVER} UTC")
-        until(lambda: ended(1, "of 12 kept"))
+        until(lambda: ended(1, "of 12 kept"), every=0.5)
         assert process.stop() == 0
         later = [each for each in prefect.flow_runs("nightly") if each["id"] not in served]
         assert [each["auto_scheduled"] for each in later if each["state_type"] != "SCHEDULED"] == [False]
