@@ -13,13 +13,15 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from augment.errors import RecipeError
 from augment.registry import closest
 
+AMOUNT = r"[1-9][0-9]{0,8}x?"
+
 
 def _listed(value: Any) -> Any:
     return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
 
 
 def _amount(value: str) -> str:
-    if not re.fullmatch(r"[1-9][0-9]{0,8}x?", value):
+    if not re.fullmatch(AMOUNT, value):
         raise ValueError(f"'{value}' is no amount; write 5x (per seed) or 800 (in all)")
     return value
 
@@ -64,7 +66,9 @@ class Recipe(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
 
     source: str = Field(min_length=1)
-    n: Annotated[str, BeforeValidator(str), AfterValidator(_amount)] = "5x"
+    n: Annotated[
+        str, BeforeValidator(str), AfterValidator(_amount), Field(json_schema_extra={"pattern": f"^{AMOUNT}$"})
+    ] = "5x"  # the pattern is what Prefect checks before a run begins
     generators: Annotated[list[str], BeforeValidator(_listed)] = []
     filters: Annotated[list[str], BeforeValidator(_listed), Field(min_length=1)] = ["default"]
     settings: dict[str, dict[str, Any]] = Field(default={}, alias="set")

@@ -135,7 +135,7 @@ def test_serving_registers_what_the_recipe_says_and_twice_makes_no_doubles(servi
 
 @pytest.mark.parametrize(
     "changes, named",
-    [({"flavour": "sweet"}, "flavour"), ({"concurrency": 0}, "concurrency")],
+    [({"flavour": "sweet"}, "flavour"), ({"concurrency": 0}, "concurrency"), ({"n": "lots"}, "lots")],
 )
 def test_a_wrong_recipe_is_refused_when_the_run_is_asked_for(serving, changes, named):
     recipe = serving.server.recipe("slow", **changes)
@@ -146,10 +146,10 @@ def test_a_wrong_recipe_is_refused_when_the_run_is_asked_for(serving, changes, n
 
 
 def test_a_value_that_makes_no_sense_fails_the_run_with_what_is_wanted(serving):
-    run = serving.server.create_run("slow", recipe=serving.server.recipe("slow", n="lots"))
+    run = serving.server.create_run("slow", recipe=serving.server.recipe("slow", generators=["persona:lots"]))
     ended = serving.server.ended(run["id"])
     assert ended["state_name"] == "Failed"
-    assert "recipe.n: Value error, 'lots' is no amount; write 5x (per seed)" in ended["state"]["message"]
+    assert "generator weight 'persona:lots' is not NAME:1 to NAME:100" in ended["state"]["message"]
 
 
 def test_two_runs_at_once_wait_for_each_other_and_a_changed_recipe_counts(serving):
