@@ -167,10 +167,10 @@ class Server:
 
         until(healthy, 180, every=0.2)
 
-    def stop(self) -> None:
-        """End it; its database stays for the next `start`."""
+    def stop(self, how: int = signal.SIGINT) -> None:
+        """End it by a signal; its database stays for the next `start`."""
         if self._started is not None:
-            self._started.signal(signal.SIGINT)
+            self._started.signal(how)
             with contextlib.suppress(AssertionError):
                 self._started.end(15)
             _kill([self._started.process.pid])
