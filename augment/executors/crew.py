@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import pickle
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
@@ -43,7 +44,7 @@ class _Link:
     """The driver's end of one worker.
 
     `actor` is its present incarnation, `taking` the replies it has been asked for, `given` how many requests it
-    has been sent, and `falls` its deaths since it last gave a reply.
+    has been sent, `told` up to which of these it knows the end, and `falls` its deaths since it last gave a reply.
     """
 
     hands: Hands = field(default_factory=Hands)
@@ -52,6 +53,7 @@ class _Link:
     arrived: bool = False
     ended: bool = False
     given: int = 0
+    told: int = 0
     due: bool = False
     falls: int = 0
 
@@ -61,7 +63,7 @@ class _Link:
             with contextlib.suppress(RayError, ValueError):  # it, or all of Ray, is gone already
                 ray.kill(self.actor)
         self.actor = self.taking = None
-        self.arrived, self.given = False, 0
+        self.arrived, self.given, self.told = False, 0, 0
         return self.hands.drop()
 
 
@@ -172,16 +174,23 @@ class Crew:
                 link.due = True
                 self._loop.call_soon(self._send, link)
 
-    def _send(self, link: _Link) -> None:
-        link.due = False
-        if not link.hands.open:
-            return
+    def _unsent(self, link: _Link) -> tuple[list[Request], int | None]:
+        """What is to be sent, and the total if that is the end for now."""
         requests, link.hands.unsent = link.hands.unsent, []
         link.given += len(requests)
-        sent = link.actor.give.remote(requests, link.given if self._no_more or link.hands.alone else None)
-        task = asyncio.create_task(_delivered(sent, link.actor))
-        self._sending.add(task)
-        task.add_done_callback(self._sending.discard)
+        if link.given == link.told or not (self._no_more or link.hands.alone):
+            return requests, None
+        link.told = link.given
+        return requests, link.told
+
+    def _send(self, link: _Link) -> None:
+        """Send what did not go with the last exchange, which may still wait for a reply."""
+        link.due = False
+        requests, total = self._unsent(link) if link.hands.open else ([], None)
+        if requests or total is not None:
+            task = asyncio.create_task(_delivered(link.actor.give.remote(pickle.dumps((requests, total))), link.actor))
+            self._sending.add(task)
+            task.add_done_callback(self._sending.discard)
 
     async def _attend(self, link: _Link) -> None:
         """Keep one worker at work, in as many incarnations as it takes."""
@@ -192,10 +201,11 @@ class Crew:
                         await self._hire(link)
                         self._deal()
                     while not link.ended:
-                        link.taking = link.taking or link.actor.take.remote()
-                        parcel = await link.taking
+                        link.taking = link.taking or link.actor.exchange.remote(pickle.dumps(self._unsent(link)))
+                        parcel: Parcel = pickle.loads(await link.taking)
                         link.taking = None
                         self._settle(link, parcel)
+                        await asyncio.sleep(0)  # the slots that have their replies now bring the next requests
                 except RayActorError as error:
                     self._lost(link, error)
                     await asyncio.sleep(min(LONGEST_REST, 0.1 * 2**link.falls))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from augment.records import Reply, Request
@@ -30,34 +30,35 @@ class Job:
 
 @dataclass(eq=False)
 class Hands:
-    """What one worker holds, by reply key, and which of it is still to be sent there; `open`: it takes more."""
+    """What one worker holds, by reply key, and which of it is still to be sent there.
+
+    `open`: it takes more; `suspects`: how many of those it holds; `alone`: it holds one that must be alone.
+    """
 
     open: bool = False
     held: dict[str, Job] = field(default_factory=dict)
     unsent: list[Request] = field(default_factory=list)
     suspects: int = 0
-
-    @property
-    def alone(self) -> bool:
-        """Whether it holds a request that must be alone."""
-        return len(self.held) == 1 and next(iter(self.held.values())).alone
+    alone: bool = False
 
     def take(self, job: Job) -> None:
         """Hold one more."""
         self.held[job.request.key] = job
         self.unsent.append(job.request)
         self.suspects += job.deaths > 0
+        self.alone = job.alone
 
     def give(self, key: str) -> Job:
         """Hold it no longer: it has its reply."""
         job = self.held.pop(key)
         self.suspects -= job.deaths > 0
+        self.alone = False
         return job
 
     def drop(self) -> list[Job]:
         """Lose everything, in the order it came, each with one death more to its name."""
         jobs = list(self.held.values())
-        self.open, self.held, self.unsent, self.suspects = False, {}, [], 0
+        self.open, self.held, self.unsent, self.suspects, self.alone = False, {}, [], 0, False
         for each in jobs:
             each.deaths += 1
         return jobs
@@ -94,6 +95,8 @@ class Desk:
 
     def deal(self) -> None:
         """Put what waits into the hands that have room for it."""
+        if not self._fresh and not self._suspects:
+            return
         ready = [each for each in self._hands if each.open]
         reserved: Hands | None = None
         for job in tuple(self._suspects):
@@ -101,27 +104,28 @@ class Desk:
                 self._suspects.remove(job)
             elif job.alone and reserved is None:  # the one that is soonest empty is kept from being filled again
                 reserved = min((each for each in ready if not each.alone), key=_load, default=None)
-        others = [each for each in ready if each is not reserved]
+        others = [each for each in ready if each is not reserved and not each.alone]
         while self._fresh and self._dealt(self._fresh[0], others):
             self._fresh.popleft()
 
-    def _dealt(self, job: Job, among: Iterable[Hands]) -> bool:
-        roomy = [each for each in among if self._has_room(each, job)]
-        if not roomy:
+    def _dealt(self, job: Job, among: Sequence[Hands]) -> bool:
+        if job.deaths:
+            among = [each for each in among if self._has_room_for_suspect(each, job)]
+        hands = min(among, key=_load, default=None)  # each request comes by here: no more than this for the usual one
+        if hands is None or len(hands.held) >= self._window:
             return False
-        hands = min(roomy, key=_load)
         if self._last is not None and job.request.generator in self._own:
             record, last = self._last
-            if record == job.request.record and last in roomy:
+            if record == job.request.record and last in among and len(last.held) < self._window:
                 hands = last
         hands.take(job)
         self._last = job.request.record, hands
         return True
 
-    def _has_room(self, hands: Hands, job: Job) -> bool:
+    def _has_room_for_suspect(self, hands: Hands, job: Job) -> bool:
         if job.alone or hands.alone:
             return not hands.held
-        return len(hands.held) < self._window and (not job.deaths or hands.suspects < self._few)
+        return hands.suspects < self._few
 
 
 def _load(hands: Hands) -> int:

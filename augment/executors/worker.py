@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import queue
 import threading
 import time
@@ -78,11 +79,15 @@ class Worker:
         threading.Thread(target=self._work, name="augment-worker", daemon=True).start()
         return (self._engine.name, self._engine.model, self._engine.revision) if self._engine else None
 
-    def give(self, requests: list[Request], total: int | None) -> None:
-        """More to answer. `total`, if known: requests given in all, after which none need be waited for.
+    def give(self, given: bytes) -> None:
+        """More to answer: a list of requests and, if known, how many that makes in all before a pause.
 
-        Calls may overtake each other; that is why the end is said as a number.
+        Calls may overtake each other; that is why the end is said as a number. What comes is pickled already:
+        Ray's own pickler, which must be able to do more, takes several times as long.
         """
+        requests, total = pickle.loads(given)
+        if not requests and total is None:
+            return
         with self._lock:
             for each in requests:
                 self._inbox.put(each)
@@ -91,12 +96,19 @@ class Worker:
             if self._given == self._total:
                 self._inbox.put(None)
 
-    def take(self) -> Parcel:
-        """Wait for replies: at least one, and those of the next few milliseconds; one caller at a time.
+    def exchange(self, given: bytes) -> bytes:
+        """`give`, then wait for replies: at least one, and those of the next few milliseconds; one caller at a time.
+
+        Both ways pickled by who sends it: a `Parcel` back.
 
         Raises:
             EngineError: the engine refuses every request; after the replies before that.
         """
+        self.give(given)
+        return pickle.dumps(self._parcel())
+
+    def _parcel(self) -> Parcel:
+        """The next replies; waits for them."""
         replies: list[Reply] = []
         if self._fault is not None:
             raise self._fault

@@ -72,8 +72,8 @@ def measure(
         row |= {"start s": middle["start"], "driver CPU ms/request": 1000 * middle["cpu"] / requests}
         row["driver RSS MiB"] = middle["rss"]
         if llm.startswith("burning") and workers is not None:
-            one = one or middle["seconds"]
-            row |= {"× one worker": one / middle["seconds"], "target": 1.7 if workers == 2 else None}
+            one = middle["seconds"] if workers == 1 else one
+            row |= {"× one worker": one and one / middle["seconds"], "target": 1.7 if workers == 2 else None}
         elif llm.startswith("sleeping"):
             slots = concurrency * (workers or max(crews))
             row["efficiency"] = requests * each_takes / (slots * middle["seconds"])
