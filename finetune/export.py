@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from augment.errors import FinetuneError
 from finetune.saved import WEIGHTS, Layer, Saved, read
@@ -183,7 +183,7 @@ def merge(directory: Path, out: Path, base: str | None = None, dtype: str = "flo
             raise FinetuneError(
                 f"{directory} does not fit {name} ({_first_line(error)}); say which with --base"
             ) from None
-        if set(adapted.base_model.targeted_module_names) != {layer.module for layer in saved.layers}:
+        if set(cast("list[str]", adapted.base_model.targeted_module_names)) != {layer.module for layer in saved.layers}:
             raise FinetuneError(f"{directory} was made for other layers than {name} has; say which with --base")
         try:
             merged = adapted.merge_and_unload(safe_merge=True).to(getattr(torch, dtype))

@@ -81,6 +81,8 @@ def read(path: Path) -> Saved:
         raise FinetuneError(f"{file} cannot be read ({error}); save the adapter again") from None
     if kind not in (OURS, "LORA"):
         raise FinetuneError(f"{path} is a {kind} adapter; known here: {OURS}, LORA")
+    if "lora_alpha" not in config:
+        raise FinetuneError(f"{file} has no lora_alpha; save the adapter again")
     if not (path / WEIGHTS).is_file():
         raise FinetuneError(f"{path} has no {WEIGHTS}; pickled weights are not read: save with safe_serialization")
     try:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field
 
+from augment.errors import FinetuneError
 from finetune.adapters.placement import Placement
 
 if TYPE_CHECKING:
@@ -22,8 +23,8 @@ class IntTune(Placement):
 
     `bases` are the leading columns and rows of W ("slices", the paper's) or its principal singular vectors with
     B = U S and A = Vᵀ ("svd", LoRA-XS, arXiv 2405.17604), found by `niter` rounds of subspace iteration (None: the
-    full SVD). `anchored=False` trains N from W[:r, :r] instead, as released: with "slices" only, the output is then
-    perturbed at step 0. So few parameters want a learning rate well above LoRA's.
+    full SVD). With "slices", `anchored=False` trains N from W[:r, :r] as the released code does, which perturbs the
+    output at step 0. So few parameters want a learning rate well above LoRA's.
     """
 
     bases: Literal["slices", "svd"] = "slices"
@@ -33,6 +34,10 @@ class IntTune(Placement):
     has_core: ClassVar[bool] = True
     keeps_start: ClassVar[bool] = False
     core_only: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        if self.bases == "svd" and not self.anchored:
+            raise FinetuneError("inttune with bases=svd has no released core to start from; leave anchored=True")
 
     def attach(self, model: PreTrainedModel | PeftModel, name: str = "default") -> PeftModel:
         from finetune.adapters.attach import attach

@@ -27,15 +27,15 @@ class original:  # noqa: N801 - used as `with original(model):`
         self._layers = [
             each for each in model.modules() if isinstance(each, (BaseTunerLayer, AuxiliaryTrainingWrapper))
         ]
-        self._before: list[bool] = []
+        self._before: list[list[bool]] = []
 
     def __enter__(self) -> None:
         if any(getattr(each, "merged_adapters", None) for each in self._layers):
             raise FinetuneError("the adapter is merged into the weights; call model.unmerge_adapter() first")
-        self._before = [each._disable_adapters for each in self._layers]
+        self._before.append([each._disable_adapters for each in self._layers])
         for each in self._layers:
             each._disable_adapters = True
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        for each, before in zip(self._layers, self._before, strict=True):
+        for each, before in zip(self._layers, self._before.pop(), strict=True):
             each._disable_adapters = before

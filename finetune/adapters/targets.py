@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from peft import LoraConfig
-from peft.tuners.lora import LoraLayer
 from peft.tuners.tuners_utils import BaseTunerLayer, _maybe_include_all_linear_layers, check_target_module_exists
 from peft.utils.other import get_pattern_key
 from torch import nn
@@ -70,9 +69,8 @@ def _layers(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
 
 def _is_linear(module: nn.Module) -> bool:
     """Quantised linear layers are told by their two sizes; embeddings, convolutions and expert stacks have others."""
-    return isinstance(module, (nn.Linear, Conv1D)) or (
-        hasattr(module, "in_features") and hasattr(module, "out_features") and not isinstance(module, LoraLayer)
-    )
+    sized = hasattr(module, "in_features") and hasattr(module, "out_features")
+    return sized or isinstance(module, Conv1D)
 
 
 def _size(key: str, module: nn.Module) -> tuple[int, int]:

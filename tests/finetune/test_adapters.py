@@ -8,6 +8,7 @@ import importlib.util
 import pytest
 import torch
 from peft import PeftModel
+from pydantic import TypeAdapter, ValidationError
 from transformers import AutoModelForCausalLM, BitsAndBytesConfig, Trainer, TrainingArguments
 
 from finetune import adapters
@@ -29,6 +30,11 @@ def test_an_adapter_is_frozen_data_whose_scale_is_one_by_default(name):
     made = kind()
     assert dataclasses.replace(made, rank=4).rank == 4
     assert made.rank == 128 and made.alpha is None
+    read = TypeAdapter(kind).validate_python({"rank": 4, "targets": ["q_proj"], "rank_pattern": {"k": 2}})
+    assert (read.rank, read.targets, read.rank_pattern) == (4, ("q_proj",), {"k": 2})
+    for wrong in ({"rank": 0}, {"alpha": 0}, {"dropout": 1}):
+        with pytest.raises(ValidationError):
+            TypeAdapter(kind).validate_python(wrong)
 
 
 @every
@@ -77,6 +83,9 @@ def test_the_original_model_is_there_after_training_to_the_bit(name):
             assert torch.equal(logits(model), before)
         assert torch.equal(logits(model), trained)
     assert [each.requires_grad for each in model.parameters()] == flags
+    with teacher, teacher:
+        assert torch.equal(logits(model), before)
+    assert torch.equal(logits(model), trained)
     with model.disable_adapter():
         assert torch.equal(logits(model), before)
 
@@ -114,6 +123,7 @@ def test_what_was_saved_comes_back_to_the_bit_in_another_process(base, tmp_path)
 import torch
 from pathlib import Path
 from peft import PeftModel
+from pydantic import TypeAdapter, ValidationError
 from transformers import AutoModelForCausalLM
 import finetune.adapters.tuner
 from tests.finetune.models import logits
