@@ -52,7 +52,7 @@ class AnchoredConfig(LoraConfig):
     trains). `method` and `options` say which of our adapters made it, for people to read.
 
     How factors start is not part of it: `attach` sets `start_with`, which is never saved. A configuration that was
-    read from a file gives factors that do nothing (B = 0) until the checkpoint fills them.
+    read from a file gives factors that do nothing, but can learn, until the checkpoint fills them.
     """
 
     has_core: bool = False
@@ -73,10 +73,11 @@ class AnchoredConfig(LoraConfig):
 
 
 def _neutral(config: AnchoredConfig, site: Site) -> Factors:
-    core = site.zeros(site.rank, site.rank) if config.has_core else None
+    """Random factors whose product is 0 because of one that trains: B, or N where it alone does."""
     down = site.kaiming(site.rank, site.columns, 0, "down")
-    if core is not None and not config.core_only:
-        core = site.kaiming(site.rank, site.rank, 0, "core")
+    if config.core_only:
+        return Factors(site.kaiming(site.rows, site.rank, 0, "up"), down, site.zeros(site.rank, site.rank))
+    core = site.kaiming(site.rank, site.rank, 0, "core") if config.has_core else None
     return Factors(site.zeros(site.rows, site.rank), down, core)
 
 
@@ -102,13 +103,12 @@ class AnchoredModel(LoraModel):
         with init_empty_weights(include_buffers=False):  # PEFT's own factors are thrown away: spend nothing on them
             super()._create_and_replace(peft_config, adapter_name, target, target_name, parent, current_key)
         layer = getattr(parent, target_name)
-        trainable = layer.lora_A[adapter_name].weight.requires_grad
         site = site_of(layer, adapter_name, current_key)
         with torch.no_grad():
             factors = _empty(peft_config, site) if site.device.type == "meta" else peft_config.start_with(site)
         shape = {"frozen": peft_config.core_only, "anchored": peft_config.anchored}
-        layer.lora_A[adapter_name] = Down(factors, **shape).requires_grad_(trainable)
-        layer.lora_B[adapter_name] = Up(factors, **shape).requires_grad_(trainable)
+        layer.lora_A[adapter_name] = Down(factors, **shape)  # PEFT sets requires_grad when all are in
+        layer.lora_B[adapter_name] = Up(factors, **shape)
 
     def add_weighted_adapter(self, *args: Any, **kwargs: Any) -> None:
         """Refused: PEFT would write into tensors that are products of ours."""
