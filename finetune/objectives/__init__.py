@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 TABLE = Table(
     "objective",
     {
+        "ba_lora": "finetune.objectives.ba_lora:BaLora",
         "ce": "finetune.objectives.ce:Ce",
     },
 )
