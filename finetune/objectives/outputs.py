@@ -60,4 +60,4 @@ class Hidden:
 
 def working_dtype(tensor: Tensor) -> torch.dtype:
     """The precision that losses are computed in: fp32, or fp64 for an fp64 tensor."""
-    return torch.float64 if tensor.dtype == torch.float64 else torch.float32
+    return torch.promote_types(tensor.dtype, torch.float32)
