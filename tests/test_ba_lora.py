@@ -249,13 +249,18 @@ def test_the_weights_follow_the_schedules_and_are_logged():
     assert found[3][0] == pytest.approx(0.0025)
 
 
-def test_before_the_ramp_two_terms_are_logged_and_pull_by_not_one_bit():
-    student, teacher = outputs("hidden", 1), outputs("hidden", 2)
-    slopes = []
-    for changes in ({}, {"lambda2": 0.0, "lambda3": 0.0}):
-        loss, _ = BaLora(**changes)(student, LABELS, teacher=lambda: teacher, step=1, steps=100)
-        slopes.append(torch.autograd.grad(loss, student.states)[0])
-    assert torch.equal(*slopes)
+@FORMS
+def test_before_the_ramp_two_terms_are_logged_and_pull_by_not_one_bit(form):
+    student, teacher = outputs(form, 1), outputs(form, 2)
+    slopes, logged = [], []
+    for changes in ({}, {"lambda2": 0.0, "lambda3": 0.0}, {"scheduled": False}):
+        loss, terms = BaLora(**changes)(student, LABELS, teacher=lambda: teacher, step=1, steps=100)
+        slopes.append(torch.autograd.grad(loss, leaf(student))[0])
+        logged.append(terms)
+    assert torch.equal(*slopes[:2])
+    for name in ("dr", "svdr"):
+        torch.testing.assert_close(logged[0][name], logged[2][name])
+        assert name not in logged[1]
 
 
 def test_a_teacher_asked_every_third_step_counts_three_times():

@@ -13,9 +13,9 @@ def test_the_positions_that_predict_the_response_are_one_before_its_labels():
 
 
 def test_nothing_predicts_padding_nor_predicts_from_it():
-    labels = torch.tensor([[1, 2, 3, 4], [1, 2, 3, 4]])
-    mask = torch.tensor([[1, 1, 1, 0], [0, 1, 1, 1]])
-    assert predicted(labels, mask).tolist() == [[2, 3, NONE, NONE], [NONE, 3, 4, NONE]]
+    labels = torch.tensor([[1, 2, 3, 4, 5], [1, 2, 3, 4, 5]])
+    mask = torch.tensor([[1, 1, 1, 0, 0], [0, 0, 1, 1, 1]])
+    assert predicted(labels, mask).tolist() == [[2, 3, NONE, NONE, NONE], [NONE, NONE, 4, 5, NONE]]
 
 
 def test_no_position_predicts_the_first_token_of_another_document():

@@ -164,41 +164,37 @@ class BaLora:
         count = item_count(targets, items)
         terms: dict[str, Tensor] = {}
         if isinstance(student, Hidden):
-            rows, metric = student.head.extended(student.states[valid]), student.head.metric if weights.svdr else None
+            states = student.states[valid]
             found = token_terms(
-                student.states[valid],
+                states,
                 student.head,
                 targets[valid],
                 TokenWeights(
-                    1 / count,
-                    _shared(weights.cr, count),
-                    _shared(weights.dr, count),
-                    chosen.temperature,
-                    chosen.top,
+                    1 / count, _shared(weights.cr, count), _shared(weights.dr, count), chosen.temperature, chosen.top
                 ),
                 teacher[valid] if teacher is not None else None,
                 chunk_mib=self.chunk_mib,
             )
             loss = found.loss
-            terms["ce"] = found.ce.sum() / count
-            if found.divergence is not None:
-                terms["cr"] = found.divergence.sum() / count
-            if found.negative_entropy is not None:
-                terms["dr"] = found.negative_entropy.sum() / count
+            each = {"ce": found.ce, "cr": found.divergence, "dr": found.negative_entropy}
+            terms = {name: term.sum() / count for name, term in each.items() if term is not None}
         else:
             if student.values.ndim != 3:
                 raise RecipeError("these logits are a classification head's: set task = 'nlu'")
+            states = student.values[valid].to(working_dtype(student.values))
             loss = terms["ce"] = ce.token_loss(student.values, targets, items)
-            rows, metric = student.values[valid].to(working_dtype(student.values)), None
             if teacher is not None:
-                divergence = consistency.divergence(rows, teacher[valid].to(rows.dtype), chosen.temperature)
+                divergence = consistency.divergence(states, teacher[valid].to(states.dtype), chosen.temperature)
                 terms["cr"] = divergence.sum() / count
                 loss = _added(loss, weights.cr, terms["cr"])
             if weights.dr is not None:
-                terms["dr"] = diversity.negative_entropy(rows, chosen.top).sum() / count
+                terms["dr"] = diversity.negative_entropy(states, chosen.top).sum() / count
                 loss = _added(loss, weights.dr, terms["dr"])
         if weights.svdr is not None:
             with torch.set_grad_enabled(torch.is_grad_enabled() and weights.svdr > 0):
+                rows, metric = states, None
+                if isinstance(student, Hidden):
+                    rows, metric = student.head.extended(states), student.head.metric
                 share = svdr.token_share(rows, metric, chosen.k, nuclear=self.version == "A")
             terms["svdr"] = share * (valid.sum() / count)
             loss = _added(loss, weights.svdr, terms["svdr"])
