@@ -23,3 +23,7 @@ class RunError(AugmentError):
 
 class Interrupted(AugmentError):
     """The user or the system asked to stop; what was answered is kept and the run can go on."""
+
+
+class FinetuneError(AugmentError):
+    """An adapter does not fit the model, or a folder is not an adapter that can be read."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
-import re
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,19 +10,6 @@ from pathlib import Path
 import pytest
 
 from augment.cli import main
-
-TRAINING = importlib.util.find_spec("peft") is not None
-"""Whether the `finetune` extra is installed; without it the tests that need it are left out."""
-collect_ignore = [
-    path.name
-    for path in Path(__file__).parent.glob("test_*.py")
-    if not TRAINING and re.search(r"^(import|from) (torch|peft|transformers)\b", path.read_text("utf-8"), re.MULTILINE)
-]
-
-
-def pytest_report_header() -> str | None:
-    """Says what is left out."""
-    return f"the finetune extra is not installed: {len(collect_ignore)} files left out" if collect_ignore else None
 
 
 @dataclass(frozen=True)

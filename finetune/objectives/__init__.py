@@ -79,6 +79,6 @@ class Objective(Protocol):
                 tokens or rows then add up to those of the one big batch; None means this batch is all there is.
 
         Raises:
-            RecipeError: the outputs do not fit the objective, or a teacher is missing.
+            FinetuneError: the outputs do not fit the objective, or a teacher is missing.
         """
         ...

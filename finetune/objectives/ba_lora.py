@@ -16,7 +16,7 @@ from typing import ClassVar, Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from augment.errors import RecipeError
+from augment.errors import FinetuneError, RecipeError
 from finetune.objectives import IGNORED, ce, consistency, diversity, schedules, svdr
 from finetune.objectives.fused import TokenWeights, token_terms
 from finetune.objectives.outputs import Hidden, Logits, working_dtype
@@ -78,7 +78,7 @@ class BaLora:
     top: int | None = None
     scheduled: bool | None = None
     every: int = 1
-    chunk_mib: int = 24
+    chunk_mib: int = 48
     name: ClassVar[str] = "ba_lora"
 
     def __post_init__(self) -> None:
@@ -143,11 +143,11 @@ class BaLora:
 
     def _teacher(self, student: Logits | Hidden, teacher: Callable[[], Logits | Hidden] | None) -> Tensor:
         if teacher is None:
-            raise RecipeError("ba_lora compares with the pretrained model: give a teacher, or lambda1 = 0")
+            raise FinetuneError("ba_lora compares with the pretrained model: give a teacher, or lambda1 = 0")
         with torch.no_grad():
             said = teacher()
         if type(said) is not type(student):
-            raise RecipeError(f"the teacher gave {type(said).__name__}, the student {type(student).__name__}")
+            raise FinetuneError(f"the teacher gave {type(said).__name__}, the student {type(student).__name__}")
         return said.values if isinstance(said, Logits) else said.states
 
     def _tokens(
@@ -169,9 +169,7 @@ class BaLora:
                 states,
                 student.head,
                 targets[valid],
-                TokenWeights(
-                    1 / count, _shared(weights.cr, count), _shared(weights.dr, count), chosen.temperature, chosen.top
-                ),
+                TokenWeights(1 / count, weights.cr, weights.dr, chosen.temperature, chosen.top),
                 teacher[valid] if teacher is not None else None,
                 chunk_mib=self.chunk_mib,
             )
@@ -180,7 +178,7 @@ class BaLora:
             terms = {name: term.sum() / count for name, term in each.items() if term is not None}
         else:
             if student.values.ndim != 3:
-                raise RecipeError("these logits are a classification head's: set task = 'nlu'")
+                raise FinetuneError("these logits are a classification head's: set task = 'nlu'")
             states = student.values[valid].to(working_dtype(student.values))
             loss = terms["ce"] = ce.token_loss(student.values, targets, items)
             if teacher is not None:
@@ -210,7 +208,7 @@ class BaLora:
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """The classification and regression forms, over the rows that have a label."""
         if isinstance(student, Hidden) or student.values.ndim != 2:
-            raise RecipeError("task = 'nlu' takes a head's logits (N, D)")
+            raise FinetuneError("task = 'nlu' takes a head's logits (N, D)")
         chosen = self.settings
         loss = ce.head_loss(student.values, labels, items)
         terms = {"ce": loss}
@@ -234,11 +232,6 @@ class BaLora:
             terms["svdr"] = svdr.matrix_share(rows, chosen.k) * share
             loss = _added(loss, weights.svdr, terms["svdr"])
         return loss, terms
-
-
-def _shared(weight: float | None, count: Tensor) -> Tensor | float | None:
-    """A token's share of a weight; a plain 0 stays one, so that its term is known not to pull."""
-    return weight / count if weight else weight
 
 
 def _added(loss: Tensor, weight: float | None, term: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from augment.errors import RecipeError
+from augment.errors import FinetuneError
 from finetune.objectives import IGNORED
 from finetune.objectives.fused import TokenWeights, token_terms
 from finetune.objectives.outputs import Hidden, Logits, working_dtype
@@ -25,7 +25,7 @@ class Ce:
     tokens at a time. `chunk_mib` bounds one buffer of that.
     """
 
-    chunk_mib: int = 24
+    chunk_mib: int = 48
     name: ClassVar[str] = "ce"
 
     def __call__(
@@ -72,7 +72,7 @@ def head_loss(logits: Tensor, labels: Tensor, items: Tensor | int | None = None)
     labels (N, D) are independent yes/no. The sum over rows is divided by `items`, else by the rows that count.
 
     Raises:
-        RecipeError: the labels' shape fits none of these.
+        FinetuneError: the labels' shape fits none of these.
     """
     logits = logits.to(working_dtype(logits))
     if logits.shape[1] == 1 and labels.numel() == len(logits):
@@ -83,7 +83,7 @@ def head_loss(logits: Tensor, labels: Tensor, items: Tensor | int | None = None)
         wanted = labels.to(logits.dtype)
         summed = functional.binary_cross_entropy_with_logits(logits, wanted, reduction="sum") / logits.shape[1]
     else:
-        raise RecipeError(f"labels {tuple(labels.shape)} do not fit a head's logits {tuple(logits.shape)}")
+        raise FinetuneError(f"labels {tuple(labels.shape)} do not fit a head's logits {tuple(logits.shape)}")
     return summed / head_count(labels, items)
 
 

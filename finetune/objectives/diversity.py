@@ -50,7 +50,7 @@ def largest(logits: Tensor, top: int) -> tuple[Tensor, Tensor]:
         found = logits.topk(top, dim=-1)
         return found.values, found.indices
     with torch.no_grad():
-        blocks = logits[:, :whole].unflatten(-1, (-1, BLOCK)).amax(-1).topk(top, dim=-1).indices
+        blocks = logits[:, :whole].reshape(len(logits), -1, BLOCK).amax(-1).topk(top, dim=-1).indices
         inside = (blocks.unsqueeze(-1) * BLOCK + torch.arange(BLOCK, device=logits.device)).flatten(1)
         rest = torch.arange(whole, width, device=logits.device).expand(len(logits), -1)
         candidates = torch.cat([inside, rest], dim=1)

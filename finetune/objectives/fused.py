@@ -12,6 +12,7 @@ place: at V = 152k a fresh 40 MB tensor costs three times its arithmetic in page
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -21,7 +22,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
-from augment.errors import RecipeError
+from augment.errors import FinetuneError
 from finetune.objectives.diversity import largest
 from finetune.objectives.outputs import Head, working_dtype
 
@@ -30,15 +31,15 @@ MIB = 2**20
 
 @dataclass(frozen=True)
 class TokenWeights:
-    """What each token's terms count in the loss: weights already divided by the number of tokens.
+    """How token terms make the loss: share · Σ_tokens (CE + divergence·T²KL + negative_entropy·(−H)).
 
-    `temperature` belongs to the divergence; `top` to the negative entropy (None is the whole vocabulary).
-    A term whose weight is None is not computed; one of weight 0 is computed for the log.
+    `share` is one over the number of tokens. `temperature` belongs to the divergence; `top` to the entropy (None
+    is the whole vocabulary). A term whose weight is None is not computed; one of weight 0 is computed for the log.
     """
 
-    ce: Tensor | float
-    divergence: Tensor | float | None = None
-    negative_entropy: Tensor | float | None = None
+    share: Tensor | float
+    divergence: float | None = None
+    negative_entropy: float | None = None
     temperature: float = 1.0
     top: int | None = None
 
@@ -60,23 +61,25 @@ def token_terms(
     weights: TokenWeights,
     teacher: Tensor | None = None,
     *,
-    chunk_mib: int = 24,
+    chunk_mib: int = 48,
 ) -> TokenTerms:
     """The weighted sum over M tokens of cross-entropy, divergence from the teacher and negative entropy.
 
     Args:
         rows: the student's hidden states (M, d), and `teacher` the original model's, under the same head.
         targets: (M,) token ids.
-        chunk_mib: the size of one buffer of (chunk, V); there are three to five.
+        chunk_mib: the most that one buffer of (chunk, V) takes; there are two, or five with a teacher.
 
     Raises:
-        RecipeError: the head is being trained; its gradient needs the logits form.
+        FinetuneError: the head is being trained; its gradient needs the logits form.
     """
     if head.weight.requires_grad or (head.bias is not None and head.bias.requires_grad):
-        raise RecipeError("the fused loss needs a frozen lm_head; freeze it or train from logits")
+        raise FinetuneError("the fused loss needs a frozen lm_head; freeze it or train from logits")
     if teacher is None and weights.divergence is not None:
-        raise RecipeError("the consistency term needs the teacher's hidden states")
-    loss, ce, divergence, entropy = _TokenTerms.apply(rows, head, targets, weights, teacher, chunk_mib)
+        raise FinetuneError("the consistency term needs the teacher's hidden states")
+    loss, ce, divergence, entropy = _TokenTerms.apply(  # type: ignore[no-untyped-call]
+        rows, head, targets, weights, teacher, chunk_mib
+    )
     return TokenTerms(
         loss,
         ce,
@@ -102,11 +105,12 @@ class _TokenTerms(torch.autograd.Function):
             for part in kernel.parts():
                 kernel.run(part, rows, targets, teacher, gradient)
         ctx.gradient = gradient
-        loss = kernel.ce.sum() * weights.ce
-        if weights.divergence is not None:
+        loss = kernel.ce.sum()
+        if weights.divergence:
             loss = loss + kernel.divergence.sum() * weights.divergence
-        if weights.negative_entropy is not None:
+        if weights.negative_entropy:
             loss = loss + kernel.entropy.sum() * weights.negative_entropy
+        loss = loss * weights.share
         ctx.mark_non_differentiable(kernel.ce, kernel.divergence, kernel.entropy)
         return loss, kernel.ce, kernel.divergence, kernel.entropy
 
@@ -118,15 +122,18 @@ class _TokenTerms(torch.autograd.Function):
 
 
 class _Kernel:
-    """One call's buffers and results; `run` does one chunk of tokens."""
+    """One call's buffers and results; `run` does one chunk of tokens, student and teacher in one product."""
 
     def __init__(self, rows: Tensor, head: Head, weights: TokenWeights, chunk_mib: int) -> None:
         self.head, self.weights, self.total = head, weights, len(rows)
         dtype = working_dtype(rows)
         width = len(head.weight)
-        self.size = max(1, min(self.total, chunk_mib * MIB // (width * dtype.itemsize)))
-        makes = 2 + (3 if weights.divergence is not None else 0)
-        self.buffers = [rows.new_empty((self.size, width), dtype=dtype) for _ in range(makes)]
+        most = max(1, chunk_mib * MIB // (width * dtype.itemsize))
+        chunks = max(1, math.ceil(self.total / most))
+        self.size = max(1, math.ceil(self.total / chunks))  # equal chunks, since a small last one is as slow
+        both = 1 if weights.divergence is None else 2
+        self.logits = rows.new_empty((both * self.size, width), dtype=dtype)
+        self.scratch = [rows.new_empty((self.size, width), dtype=dtype) for _ in range(2 * both - 1)]
         self.ce, self.divergence, self.entropy = rows.new_zeros((3, self.total), dtype=dtype).unbind()
 
     def parts(self) -> Iterator[slice]:
@@ -134,45 +141,42 @@ class _Kernel:
             yield slice(start, min(start + self.size, self.total))
 
     def run(self, part: slice, rows: Tensor, targets: Tensor, teacher: Tensor | None, gradient: Tensor | None) -> None:
-        weights, wanted = self.weights, targets[part].unsqueeze(1)
-        z, slope, *others = (buffer[: part.stop - part.start] for buffer in self.buffers)
-        self._logits(rows[part], z)
-        top = self._top_entropy(part, z) if weights.negative_entropy is not None and weights.top else None
+        weights, wanted, count = self.weights, targets[part].unsqueeze(1), part.stop - part.start
+        known = teacher[part] if teacher is not None and weights.divergence is not None else None
+        logits = self._logits(rows[part] if known is None else torch.cat([rows[part], known.to(rows.dtype)]))
+        slope, *scratch = (each[:count] for each in self.scratch)
+        z = logits[:count]
+        pull, hold = weights.negative_entropy, weights.divergence
+        top = self._top_entropy(part, z) if pull is not None and weights.top is not None else None
         log_p = torch.log_softmax(z, -1, out=slope)
         self.ce[part] = -log_p.gather(1, wanted).squeeze(1)
-        if weights.divergence is not None and teacher is not None:
-            q, log_p_t, p_t = others
-            self._divergence(part, log_p, z, q, teacher[part], log_p_t, p_t)
-        whole = weights.negative_entropy is not None and weights.top is None
+        norm = self._divergence(part, log_p, z, logits[count:], *scratch) if known is not None else None
+        whole = pull is not None and top is None
         if whole:
             p = torch.exp(log_p, out=z)
             self.entropy[part] = torch.linalg.vecdot(p, log_p)
+            z.mul_(log_p.sub(self.entropy[part].unsqueeze(1)))
         if gradient is None:
             return
-        pull = _pull(weights.negative_entropy)
-        if whole and pull is not None:
-            z.mul_(log_p.sub(self.entropy[part].unsqueeze(1))).mul_(pull)
-        slope.exp_().mul_(weights.ce)
-        if whole and pull is not None:
-            slope.add_(z)
-        hold = _pull(weights.divergence)
-        if hold is not None:
-            slope.add_(others[0].sub_(others[2]).mul_(weights.temperature * hold))
-        slope.scatter_add_(1, wanted, -torch.ones_like(wanted, dtype=slope.dtype) * weights.ce)
-        if top is not None and pull is not None:
+        slope.exp_()
+        if norm is not None and hold:
+            scale = weights.temperature * hold
+            slope.addcmul_(scratch[0], scale / norm).sub_(logits[count:], alpha=scale)
+        if whole and pull:
+            slope.add_(z, alpha=pull)
+        slope.scatter_add_(1, wanted, -torch.ones_like(wanted, dtype=slope.dtype))
+        if top is not None and pull:
             slope.scatter_add_(1, top[1], top[0] * pull)
         weight = self.head.weight
-        gradient[part] = (slope.to(weight.dtype) @ weight).to(gradient.dtype)
+        gradient[part] = ((slope.to(weight.dtype) @ weight).to(slope.dtype) * weights.share).to(gradient.dtype)
 
-    def _logits(self, states: Tensor, out: Tensor) -> None:
-        weight, bias = self.head.weight, self.head.bias
+    def _logits(self, states: Tensor) -> Tensor:
+        weight, bias, out = self.head.weight, self.head.bias, self.logits[: len(states)]
         states = states.to(weight.dtype)
         if weight.dtype != out.dtype:
-            out.copy_(functional.linear(states, weight, bias))
-            return
+            return out.copy_(functional.linear(states, weight, bias))
         torch.mm(states, weight.T, out=out)
-        if bias is not None:
-            out.add_(bias)
+        return out if bias is None else out.add_(bias)
 
     def _top_entropy(self, part: slice, z: Tensor) -> tuple[Tensor, Tensor]:
         """Notes −H over the top logits; its gradient at those places, and the places."""
@@ -183,26 +187,18 @@ class _Kernel:
         self.entropy[part] = entropy
         return p * (log_p - entropy.unsqueeze(1)), places
 
-    def _divergence(
-        self, part: slice, log_p: Tensor, log_q: Tensor, q: Tensor, teacher: Tensor, log_p_t: Tensor, p_t: Tensor
-    ) -> None:
-        """Notes T²·KL; leaves softmax at T of the student in `q` and of the teacher in `p_t`. `log_q` is scratch.
+    def _divergence(self, part: slice, log_p: Tensor, log_q: Tensor, z_t: Tensor, q: Tensor, log_p_t: Tensor) -> Tensor:
+        """Notes T²·KL; leaves the teacher's softmax at T in `z_t`, and the student's times the returned norms in `q`.
 
         The student's log-softmax at T comes from the one at 1: log q = log p / T − log Σ exp(log p / T).
         """
         temperature = self.weights.temperature
         torch.div(log_p, temperature, out=log_q)
-        log_q.sub_(log_q.amax(-1, keepdim=True))
+        if temperature < 1:  # else the largest is at least −log V / T, far from underflow
+            log_q.sub_(log_q.amax(-1, keepdim=True))
         norm = torch.exp(log_q, out=q).sum(-1, keepdim=True)
-        q.div_(norm)
         log_q.sub_(norm.log())
-        self._logits(teacher, p_t)
-        torch.log_softmax(p_t.div_(temperature), -1, out=log_p_t)
-        torch.exp(log_p_t, out=p_t)
-        log_p_t.sub_(log_q).mul_(p_t)
-        self.divergence[part] = log_p_t.sum(-1) * temperature**2
-
-
-def _pull(weight: Tensor | float | None) -> Tensor | float | None:
-    """The weight if its term pulls at all: a plain 0 must leave the gradient bit for bit alone."""
-    return weight if isinstance(weight, Tensor) or weight else None
+        torch.log_softmax(z_t.div_(temperature), -1, out=log_p_t)
+        torch.exp(log_p_t, out=z_t)
+        self.divergence[part] = log_p_t.sub_(log_q).mul_(z_t).sum(-1) * temperature**2
+        return norm

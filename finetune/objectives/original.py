@@ -16,7 +16,7 @@ from peft.tuners.tuners_utils import BaseTunerLayer
 from peft.utils.other import AuxiliaryTrainingWrapper
 from torch import Tensor, nn
 
-from augment.errors import RecipeError
+from augment.errors import FinetuneError
 
 T = TypeVar("T")
 RESIDUAL = ("pissa", "olora", "corda", "loftq", "lora_ga")
@@ -30,7 +30,7 @@ class Original:
     initialisation the factors of that moment are copied (for LLaMA-2-7B at rank 128, 0.64 GB in bf16).
 
     Raises:
-        RecipeError: the model has no adapter.
+        FinetuneError: the model has no adapter.
     """
 
     def __init__(self, model: nn.Module) -> None:
@@ -49,7 +49,7 @@ class Original:
             elif isinstance(module, AuxiliaryTrainingWrapper):
                 self._off.append(module)
         if not found:
-            raise RecipeError("the model has no adapter, so there is no original inside it; attach one first")
+            raise FinetuneError("the model has no adapter, so there is no original inside it; attach one first")
         self._modules = list(model.modules())
 
     def run(self, forward: Callable[[], T]) -> T:

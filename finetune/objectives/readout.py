@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from augment.errors import RecipeError
+from augment.errors import FinetuneError
 from finetune.objectives.outputs import Head, Hidden, Logits
 
 UNREAD = ("labels", "num_items_in_batch")
@@ -29,7 +29,7 @@ class Readout:
         hidden: whether to read hidden states.
 
     Raises:
-        RecipeError: hidden states are asked for and the model's head is missing, trained or adapted.
+        FinetuneError: hidden states are asked for and the model's head is missing, trained or adapted.
     """
 
     def __init__(self, model: nn.Module, *, hidden: bool = True) -> None:
@@ -41,7 +41,7 @@ class Readout:
         """What `model` says to `inputs`; labels among them are not read.
 
         Raises:
-            RecipeError: the logits are not the head's linear map of the hidden states.
+            FinetuneError: the logits are not the head's linear map of the hidden states.
         """
         given = {name: value for name, value in inputs.items() if name not in UNREAD}
         if self._head is None or self._body is None:
@@ -64,7 +64,7 @@ class Readout:
         kept = logits[:, -1].float()
         rounding = 2 * max(torch.finfo(logits.dtype).eps, TF32) * float(kept.abs().max())
         if not torch.allclose(made, kept, rtol=0, atol=rounding):
-            raise RecipeError("the model's logits are no linear map of its hidden states; use logits (hidden=False)")
+            raise FinetuneError("the model's logits are no linear map of its hidden states; use logits (hidden=False)")
         self._checked = True
 
 
@@ -76,10 +76,12 @@ def _plain(model: nn.Module) -> Any:
 def _frozen_head(model: nn.Module) -> Head:
     head = _plain(model).get_output_embeddings()
     if getattr(_plain(model).config.get_text_config(), "final_logit_softcapping", None) is not None:
-        raise RecipeError("this model caps its logits, which no linear head does; use logits (hidden=False)")
+        raise FinetuneError("this model caps its logits, which no linear head does; use logits (hidden=False)")
     if type(head) is not nn.Linear:
         kind = type(head).__name__
-        raise RecipeError(f"the lm_head is a {kind}, no plain linear layer; leave it out of the adapter or use logits")
+        raise FinetuneError(
+            f"the lm_head is a {kind}, no plain linear layer; leave it out of the adapter or use logits"
+        )
     if any(each.requires_grad for each in head.parameters()):
-        raise RecipeError("the lm_head is being trained; freeze it, or use logits (hidden=False)")
+        raise FinetuneError("the lm_head is being trained; freeze it, or use logits (hidden=False)")
     return Head(head.weight, head.bias)

@@ -27,7 +27,7 @@ def matrix_share(logits: Tensor, k: int) -> Tensor:
     if min(logits.shape) <= k:
         _warn_constant(min(logits.shape), k)
         return logits.sum() * 0.0 - 1.0
-    values = torch.linalg.svdvals(logits)
+    values: Tensor = torch.linalg.svdvals(logits)
     return -values[:k].sum() / values.sum().clamp(min=torch.finfo(values.dtype).tiny)
 
 

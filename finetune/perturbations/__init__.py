@@ -41,7 +41,7 @@ class Attached(Protocol):
         """Around the one forward and backward pass of a micro-batch: perturbed inside, bit for bit as before after it.
 
         Raises:
-            RecipeError: the perturbation needs something of the optimizer that it has not.
+            FinetuneError: the perturbation needs something of the optimizer that it has not.
         """
         ...
 
@@ -57,7 +57,7 @@ class Attached(Protocol):
         """Go on where `state` was taken.
 
         Raises:
-            RecipeError: it is the state of other layers.
+            FinetuneError: it is the state of other layers.
         """
         ...
 
@@ -75,6 +75,6 @@ class Perturbation(Protocol):
         """Begin to perturb a PEFT model's adapter; nothing happens outside `Attached.micro_batch`.
 
         Raises:
-            RecipeError: the model has no LoRA-like adapter.
+            FinetuneError: the model has no LoRA-like adapter.
         """
         ...

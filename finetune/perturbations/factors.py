@@ -14,14 +14,14 @@ from peft.tuners.lora import LoraLayer
 from peft.utils.integrations import dequantize_module_weight
 from torch import Tensor, nn
 
-from augment.errors import RecipeError
+from augment.errors import FinetuneError
 
 
 def adapted_layers(model: nn.Module) -> dict[str, LoraLayer]:
     """The model's LoRA layers over linear maps, by name.
 
     Raises:
-        RecipeError: there is none.
+        FinetuneError: there is none.
     """
     found = {
         name: module
@@ -29,7 +29,7 @@ def adapted_layers(model: nn.Module) -> dict[str, LoraLayer]:
         if isinstance(module, LoraLayer) and any(each in module.lora_A for each in module.active_adapters)
     }
     if not found:
-        raise RecipeError("the model has no LoRA-like adapter to perturb; attach one first")
+        raise FinetuneError("the model has no LoRA-like adapter to perturb; attach one first")
     return found
 
 
@@ -37,7 +37,7 @@ def adapter_parameters(model: nn.Module) -> list[nn.Parameter]:
     """θ: every trainable parameter of the adapter's factors; not a head trained beside it, nor a bias of the base.
 
     Raises:
-        RecipeError: there is none.
+        FinetuneError: there is none.
     """
     found: dict[int, nn.Parameter] = {}
     for layer in adapted_layers(model).values():
@@ -45,7 +45,7 @@ def adapter_parameters(model: nn.Module) -> list[nn.Parameter]:
         base = {id(each) for each in layer.get_base_layer().parameters()}
         found |= {id(each): each for each in layer.parameters() if each.requires_grad and id(each) not in base}
     if not found:
-        raise RecipeError("no parameter of the adapter is trainable, so there is nothing to perturb")
+        raise FinetuneError("no parameter of the adapter is trainable, so there is nothing to perturb")
     return list(found.values())
 
 
@@ -66,7 +66,7 @@ def weight_row_squares(layer: LoraLayer, base: Tensor) -> Tensor:
     made = linear(a.to(_compute_dtype(linear)))
     if getattr(linear, "bias", None) is not None:
         made = made - linear.bias
-    squares = base + 2 * (b * made.float().T).sum(1) + ((b @ (a @ a.T)) * b).sum(1)
+    squares: Tensor = base + 2 * (b * made.float().T).sum(1) + ((b @ (a @ a.T)) * b).sum(1)
     return squares.clamp(min=0)
 
 

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from augment.errors import RecipeError
+from augment.errors import FinetuneError, RecipeError
 from augment.records import seed_for
 from finetune.perturbations.factors import (
     adapted_layers,
@@ -93,9 +93,9 @@ class AttachedGgpo:
         return {"step": self._step, "spread": {name: each.clone() for name, each in self.spread.items()}}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Raises RecipeError for the state of other layers."""
+        """Raises FinetuneError for the state of other layers."""
         if state["spread"] and state["spread"].keys() != self._layers.keys():
-            raise RecipeError(
+            raise FinetuneError(
                 "the saved perturbation belongs to other layers; resume with the adapter it was saved with"
             )
         self._step, self._micro_batch = int(state["step"]), 0
@@ -116,7 +116,7 @@ class AttachedGgpo:
             if plain or spread is None:
                 return output
             seed = seed_for("ggpo", f"{self._step}.{self._micro_batch}", place, self._settings.seed)
-            noisy: Tensor = _TokenNoise.apply(inputs[0], output, spread, seed)
+            noisy: Tensor = _TokenNoise.apply(inputs[0], output, spread, seed)  # type: ignore[no-untyped-call]
             return noisy
 
         return layer.register_forward_hook(perturb)

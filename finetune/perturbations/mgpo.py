@@ -18,7 +18,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from augment.errors import RecipeError
+from augment.errors import FinetuneError, RecipeError
 from finetune.perturbations.factors import adapter_parameters
 
 MOMENTS = ("exp_avg", "momentum_buffer")
@@ -66,7 +66,7 @@ class AttachedMgpo:
         """As `Attached.micro_batch`. The gradient's norm is taken at the end, before any clipping.
 
         Raises:
-            RecipeError: there is no optimizer, or after a step it has no first moment.
+            FinetuneError: there is no optimizer, or after a step it has no first moment.
         """
         step = self._step_along(optimizer)
         kept = [each.detach().clone() for each in self._parameters] if step is not None else None
@@ -104,14 +104,14 @@ class AttachedMgpo:
         """ε, a tensor a parameter; None where there is no momentum yet, or ρ = 0."""
         settings = self._settings
         if optimizer is None:
-            raise RecipeError("mgpo follows the optimizer's first moment; give micro_batch the optimizer")
+            raise FinetuneError("mgpo follows the optimizer's first moment; give micro_batch the optimizer")
         if not settings.rho or not settings.largest:
             return None
         moments = [_moment(optimizer.state.get(each, {})) for each in self._parameters]
         found = [each for each in moments if each is not None]
         if not found:
             if self.mean_norm.isfinite():
-                raise RecipeError("mgpo found no first moment in the optimizer; use AdamW, or SGD with momentum")
+                raise FinetuneError("mgpo found no first moment in the optimizer; use AdamW, or SGD with momentum")
             return None
         length = (settings.rho / self.mean_norm.to(found[0].device)).clamp(max=settings.largest)
         scale = (length / _norm(found)).nan_to_num(0.0, 0.0, 0.0)  # no ḡ yet, or a moment of 0
@@ -130,4 +130,5 @@ def _norm(tensors: list[Tensor]) -> Tensor:
     """The length of all of them as one vector, fp32."""
     wide = [torch.promote_types(each.dtype, torch.float32) for each in tensors]
     lengths = [torch.linalg.vector_norm(each, dtype=dtype).float() for each, dtype in zip(tensors, wide, strict=True)]
-    return torch.stack(lengths).norm()
+    whole: Tensor = torch.stack(lengths).norm()
+    return whole

@@ -3,11 +3,11 @@ from __future__ import annotations
 import pytest
 import torch
 
-from augment.errors import RecipeError
+from augment.errors import FinetuneError, RecipeError
 from finetune.perturbations.factors import adapted_layers, gradient_row_squares
 from finetune.perturbations.ggpo import Ggpo, _TokenNoise
-from tests.test_consistency import normal
-from tests.tiny_model import adapted, batch, language_model, moved
+from tests.finetune.test_consistency import normal
+from tests.finetune.tiny_model import adapted, batch, language_model, moved
 
 
 def started(settings: Ggpo, model=None):
@@ -178,7 +178,7 @@ def test_bf16_is_perturbed_in_bf16():
 def test_the_state_of_other_layers_is_refused():
     _, attached = started(Ggpo())
     other = Ggpo().attach(adapted(language_model(), modules=["q_proj"]))
-    with pytest.raises(RecipeError, match="other layers"):
+    with pytest.raises(FinetuneError, match="other layers"):
         other.load_state_dict(attached.state_dict())
 
 

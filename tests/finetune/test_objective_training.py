@@ -14,7 +14,7 @@ from finetune.objectives.original import Original
 from finetune.objectives.readout import Readout
 from finetune.perturbations.ggpo import Ggpo
 from finetune.perturbations.mgpo import Mgpo
-from tests.tiny_model import VOCABULARY, adapted, language_model
+from tests.finetune.tiny_model import VOCABULARY, adapted, language_model
 
 
 class ObjectiveTrainer(Trainer):

@@ -4,10 +4,10 @@ import pytest
 import torch
 from transformers import Gemma2Config, Gemma2ForCausalLM, GraniteConfig, GraniteForCausalLM
 
-from augment.errors import RecipeError
+from augment.errors import FinetuneError
 from finetune.objectives.outputs import Hidden, Logits
 from finetune.objectives.readout import Readout
-from tests.tiny_model import LINEAR, adapted, batch, classifier, config, language_model
+from tests.finetune.tiny_model import LINEAR, adapted, batch, classifier, config, language_model
 
 SHAPE = {
     name: getattr(config(), name)
@@ -57,11 +57,11 @@ def test_heads_that_are_no_frozen_linear_map_are_refused():
         (language_model(), "being trained"),
         (Gemma2ForCausalLM(Gemma2Config(**SHAPE)).requires_grad_(False), "caps its logits"),
     ):
-        with pytest.raises(RecipeError, match=reason):
+        with pytest.raises(FinetuneError, match=reason):
             Readout(model)
 
 
 def test_a_scaled_head_is_found_out_at_the_first_batch():
     model = GraniteForCausalLM(GraniteConfig(**SHAPE, logits_scaling=4.0)).requires_grad_(False)
-    with pytest.raises(RecipeError, match="no linear map"):
+    with pytest.raises(FinetuneError, match="no linear map"):
         Readout(model)(model, batch())

@@ -5,7 +5,7 @@ from contextlib import nullcontext
 import pytest
 import torch
 
-from augment.errors import RecipeError
+from augment.errors import FinetuneError, RecipeError
 from finetune.objectives import ce
 from finetune.objectives.ba_lora import PUBLISHED, BaLora
 from finetune.objectives.consistency import direction_error, divergence
@@ -13,8 +13,8 @@ from finetune.objectives.diversity import negative_entropy, off_diagonal
 from finetune.objectives.original import Original
 from finetune.objectives.outputs import Head, Hidden, Logits
 from finetune.objectives.readout import Readout
-from tests.test_consistency import normal
-from tests.tiny_model import adapted, batch, classifier, language_model, moved
+from tests.finetune.test_consistency import normal
+from tests.finetune.tiny_model import adapted, batch, classifier, language_model, moved
 
 LABELS = torch.tensor([[-100, -100, -100, 7, 8, 9], [-100, 3, 4, 5, -100, -100]])
 VALID = torch.tensor([[0, 0, 1, 1, 1, 0], [1, 1, 1, 0, 0, 0]], dtype=torch.bool)
@@ -322,11 +322,11 @@ def test_values_that_make_no_sense_are_refused(changes, reason):
 
 def test_outputs_that_do_not_fit_are_refused():
     tokens, head = outputs("logits", 1), Logits(normal(4, 3))
-    with pytest.raises(RecipeError, match="give a teacher"):
+    with pytest.raises(FinetuneError, match="give a teacher"):
         BaLora()(tokens, LABELS)
-    with pytest.raises(RecipeError, match="Hidden.*Logits"):
+    with pytest.raises(FinetuneError, match="Hidden.*Logits"):
         BaLora()(tokens, LABELS, teacher=lambda: outputs("hidden", 2))
-    with pytest.raises(RecipeError, match="task = 'nlu'"):
+    with pytest.raises(FinetuneError, match="task = 'nlu'"):
         BaLora(lambda1=0)(head, torch.tensor([0, 1, 2, 0]))
-    with pytest.raises(RecipeError, match="head's logits"):
+    with pytest.raises(FinetuneError, match="head's logits"):
         BaLora(lambda1=0, task="nlu")(tokens, LABELS)

@@ -3,9 +3,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from augment.errors import RecipeError
+from augment.errors import FinetuneError
 from finetune.objectives.original import Original
-from tests.tiny_model import adapted, batch, classifier, language_model, moved
+from tests.finetune.tiny_model import adapted, batch, classifier, language_model, moved
 
 
 def logits(model, inputs):
@@ -89,5 +89,5 @@ def test_a_pass_between_forward_and_backward_leaves_the_gradient_alone():
 
 
 def test_a_model_without_an_adapter_is_refused():
-    with pytest.raises(RecipeError, match="no adapter"):
+    with pytest.raises(FinetuneError, match="no adapter"):
         Original(language_model())

@@ -12,8 +12,8 @@ import torch
 from finetune import objectives, perturbations
 from finetune.objectives.original import Original
 from finetune.objectives.readout import Readout
-from tests.test_factors import with_cores
-from tests.tiny_model import adapted, batch, language_model
+from tests.finetune.test_factors import with_cores
+from tests.finetune.tiny_model import adapted, batch, language_model
 
 NAMES = pytest.mark.parametrize("name", sorted(perturbations.TABLE.targets()))
 OFF = {"ggpo": {"sigma": 0.0}, "mgpo": {"rho": 0.0}}

@@ -3,10 +3,10 @@ from __future__ import annotations
 import pytest
 import torch
 
-from augment.errors import RecipeError
+from augment.errors import FinetuneError, RecipeError
 from finetune.perturbations.factors import adapter_parameters
 from finetune.perturbations.mgpo import Mgpo
-from tests.tiny_model import adapted, batch, classifier, language_model, moved
+from tests.finetune.tiny_model import adapted, batch, classifier, language_model, moved
 
 
 def started(settings: Mgpo, model=None, steps: int = 1, optimizer=torch.optim.AdamW):
@@ -165,9 +165,9 @@ def test_sgd_with_momentum_will_do_and_without_will_not():
     before = flat(adapter_parameters(model))
     with attached.micro_batch(optimizer):
         assert not torch.equal(flat(adapter_parameters(model)), before)
-    with pytest.raises(RecipeError, match="no first moment"):
+    with pytest.raises(FinetuneError, match="no first moment"):
         started(Mgpo(rho=0.5), steps=2, optimizer=lambda p, lr: torch.optim.SGD(p, lr=lr))
-    with pytest.raises(RecipeError, match="give micro_batch the optimizer"), attached.micro_batch():
+    with pytest.raises(FinetuneError, match="give micro_batch the optimizer"), attached.micro_batch():
         pass
 
 

@@ -4,12 +4,12 @@ import pytest
 import torch
 from torch.nn import functional
 
-from augment.errors import RecipeError
+from augment.errors import FinetuneError
 from finetune.objectives.ce import Ce, head_loss
 from finetune.objectives.outputs import Logits
 from finetune.objectives.readout import Readout
-from tests.test_consistency import normal
-from tests.tiny_model import adapted, batch, classifier, language_model
+from tests.finetune.test_consistency import normal
+from tests.finetune.tiny_model import adapted, batch, classifier, language_model
 
 
 def test_on_logits_it_is_bit_for_bit_the_models_own_loss():
@@ -56,7 +56,7 @@ def test_micro_batches_of_rows_add_up_to_the_batch(labels):
 
 
 def test_labels_of_another_shape_are_refused_with_both_shapes():
-    with pytest.raises(RecipeError, match=r"\(4, 2\).*\(4, 3\)"):
+    with pytest.raises(FinetuneError, match=r"\(4, 2\).*\(4, 3\)"):
         Ce()(Logits(normal(4, 3)), torch.zeros(4, 2))
 
 

@@ -13,7 +13,7 @@ import torch
 from finetune import objectives
 from finetune.objectives.original import Original
 from finetune.objectives.readout import Readout
-from tests.tiny_model import adapted, batch, language_model, moved
+from tests.finetune.tiny_model import adapted, batch, language_model, moved
 
 NAMES = pytest.mark.parametrize("name", sorted(objectives.TABLE.targets()))
 

@@ -6,7 +6,7 @@ from peft import LoraConfig, get_peft_model
 from torch import nn
 from transformers import GPT2Config, GPT2LMHeadModel
 
-from augment.errors import RecipeError
+from augment.errors import FinetuneError
 from finetune.perturbations.factors import (
     adapted_layers,
     adapter_parameters,
@@ -14,7 +14,7 @@ from finetune.perturbations.factors import (
     gradient_row_squares,
     weight_row_squares,
 )
-from tests.tiny_model import adapted, batch, classifier, language_model, moved
+from tests.finetune.tiny_model import adapted, batch, classifier, language_model, moved
 
 
 class CoreFactor(nn.Module):
@@ -131,7 +131,7 @@ def test_the_adapters_parameters_are_its_factors_alone():
 
 
 def test_a_model_without_an_adapter_or_with_a_frozen_one_is_refused():
-    with pytest.raises(RecipeError, match="no LoRA-like adapter"):
+    with pytest.raises(FinetuneError, match="no LoRA-like adapter"):
         adapted_layers(language_model())
-    with pytest.raises(RecipeError, match="nothing to perturb"):
+    with pytest.raises(FinetuneError, match="nothing to perturb"):
         adapter_parameters(adapted(language_model()).requires_grad_(False))
