@@ -150,7 +150,8 @@ class _Kernel:
         top = self._top_entropy(part, z) if pull is not None and weights.top is not None else None
         log_p = torch.log_softmax(z, -1, out=slope)
         self.ce[part] = -log_p.gather(1, wanted).squeeze(1)
-        norm = self._divergence(part, log_p, z, logits[count:], *scratch) if known is not None else None
+        if known is not None:
+            self._divergence(part, z, logits[count:], *scratch)
         whole = pull is not None and top is None
         if whole:
             p = torch.exp(log_p, out=z)
@@ -159,9 +160,8 @@ class _Kernel:
         if gradient is None:
             return
         slope.exp_()
-        if norm is not None and hold:
-            scale = weights.temperature * hold
-            slope.addcmul_(scratch[0], scale / norm).sub_(logits[count:], alpha=scale)
+        if known is not None and hold:
+            slope.add_(scratch[0].sub_(logits[count:]), alpha=weights.temperature * hold)
         if whole and pull:
             slope.add_(z, alpha=pull)
         slope.scatter_add_(1, wanted, -torch.ones_like(wanted, dtype=slope.dtype))
@@ -187,18 +187,14 @@ class _Kernel:
         self.entropy[part] = entropy
         return p * (log_p - entropy.unsqueeze(1)), places
 
-    def _divergence(self, part: slice, log_p: Tensor, log_q: Tensor, z_t: Tensor, q: Tensor, log_p_t: Tensor) -> Tensor:
-        """Notes T²·KL; leaves the teacher's softmax at T in `z_t`, and the student's times the returned norms in `q`.
+    def _divergence(self, part: slice, z: Tensor, z_t: Tensor, log_q: Tensor, log_p_t: Tensor) -> None:
+        """Notes T²·KL; turns the teacher's logits `z_t` into its softmax at T and leaves the student's in `log_q`.
 
-        The student's log-softmax at T comes from the one at 1: log q = log p / T − log Σ exp(log p / T).
+        Both go the same way to the last bit, so that equal states have neither divergence nor gradient.
         """
         temperature = self.weights.temperature
-        torch.div(log_p, temperature, out=log_q)
-        if temperature < 1:  # else the largest is at least −log V / T, far from underflow
-            log_q.sub_(log_q.amax(-1, keepdim=True))
-        norm = torch.exp(log_q, out=q).sum(-1, keepdim=True)
-        log_q.sub_(norm.log())
+        torch.log_softmax(z.div_(temperature), -1, out=log_q)
         torch.log_softmax(z_t.div_(temperature), -1, out=log_p_t)
         torch.exp(log_p_t, out=z_t)
         self.divergence[part] = log_p_t.sub_(log_q).mul_(z_t).sum(-1) * temperature**2
-        return norm
+        log_q.exp_()

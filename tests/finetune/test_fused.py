@@ -97,6 +97,14 @@ def test_a_weight_of_zero_is_computed_for_the_log_and_pulls_by_not_one_bit():
     assert silent.divergence.min() > 0 > silent.negative_entropy.max()
 
 
+def test_equal_states_have_neither_divergence_nor_its_gradient():
+    rows, _, targets, head = setting(torch.float32)
+    found = token_terms(rows, head, targets, TokenWeights(0.2, 1.0, None, 2.0), rows.detach())
+    plain = token_terms(rows, head, targets, TokenWeights(0.2))
+    assert found.divergence.abs().max() < 1e-6
+    torch.testing.assert_close(*(torch.autograd.grad(each.loss, rows)[0] for each in (found, plain)))
+
+
 def test_no_token_is_no_loss_and_a_zero_gradient():
     rows, teacher, targets, head = setting()
     found = token_terms(rows[:0], head, targets[:0], FORMS[2], teacher[:0])
@@ -125,7 +133,7 @@ def test_logits_exist_a_chunk_at_a_time(monkeypatch):
     monkeypatch.setattr("finetune.objectives.fused.MIB", 4 * WIDTH * 8)
     rows, teacher, targets, head = setting()
     token_terms(rows, head, targets, FORMS[1], teacher, chunk_mib=1)
-    assert sizes == [3] * 6
+    assert sizes == [3] * 9
 
 
 def test_autocast_does_not_reach_into_it():
