@@ -140,4 +140,6 @@ def test_autocast_does_not_reach_into_it():
     rows, teacher, targets, head = setting(torch.float32)
     plain = token_terms(rows, head, targets, FORMS[2], teacher).loss
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        assert torch.equal(token_terms(rows, head, targets, FORMS[2], teacher).loss, plain)
+        inside = token_terms(rows, head, targets, FORMS[2], teacher).loss
+    assert torch.equal(inside, plain)
+    assert torch.equal(*(torch.autograd.grad(each, rows)[0] for each in (inside, plain)))
