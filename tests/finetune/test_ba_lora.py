@@ -236,6 +236,23 @@ def test_micro_batches_add_up_to_the_batch_but_for_the_spectrum_which_is_average
     torch.testing.assert_close(parts[0]["svdr"] + parts[1]["svdr"], averaged)
 
 
+@VERSIONS
+def test_micro_batches_of_rows_average_their_covariance_and_spectrum_by_size(version):
+    z, known, labels = normal(7, 4), normal(7, 4, seed=1), torch.tensor([0, 1, 2, 3, 0, 1, 2])
+    objective = BaLora(version=version, task="nlu", **STRONG)
+
+    def terms(where=slice(None), items=None):
+        given = (Logits(z[where]), labels[where])
+        return objective(*given, teacher=lambda: Logits(known[where]), items=items)[1]
+
+    whole, (first, second) = terms(), (slice(0, 4), slice(4, 7))
+    for name in ("ce", "cr"):
+        torch.testing.assert_close(terms(first, 7)[name] + terms(second, 7)[name], whole[name])
+    for name in ("dr", "svdr"):
+        averaged = (4 * terms(first)[name] + 3 * terms(second)[name]) / 7
+        torch.testing.assert_close(terms(first, 7)[name] + terms(second, 7)[name], averaged)
+
+
 def test_the_weights_follow_the_schedules_and_are_logged():
     student, teacher = outputs("hidden", 1), outputs("hidden", 2)
     found = []
