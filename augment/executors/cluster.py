@@ -109,7 +109,9 @@ def _connected(recipe: Recipe) -> Iterator[None]:
                 ray.init(recipe.ray, **_QUIET)
     except (OSError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
         said = " ".join(str(error).split())[:300]
-        advice = "start Ray there, or leave --ray out" if recipe.ray else "see /tmp/ray/session_latest/logs"
+        advice = "see /tmp/ray/session_latest/logs"
+        if recipe.ray:  # by default Ray lets nobody in without a token, and says nothing about it here
+            advice = "start Ray there; if it wants a token (~/.ray/auth_token), set RAY_AUTH_MODE=token"
         raise EngineError(f"no Ray at {recipe.ray or 'this host'}: {said}; {advice}") from None
     ray._private.worker._worker_logs_enabled = False  # else it writes deaths to stdout, where `--json` writes
     try:
