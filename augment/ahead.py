@@ -16,7 +16,7 @@ PATIENCE = 1.0
 
 
 @contextmanager
-def ahead(source: Generator[T, Any, Any] | Iterator[T], room: int) -> Iterator[Iterator[T]]:
+def ahead(source: Iterator[T], room: int) -> Iterator[Iterator[T]]:
     """The items of `source`, up to `room` of them drawn before they are asked for.
 
     `source` runs in the thread alone. What it raises is raised where the item after the last would have come.

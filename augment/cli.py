@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from augment.errors import AugmentError, RecipeError
+from augment.places import RUNS
 
 if TYPE_CHECKING:
     import threading
@@ -331,7 +332,7 @@ def _print_part(title: str, value: Any) -> None:
 
 @app.command()
 def runs(
-    runs: Annotated[Path, typer.Option(help="The folder that holds the run folders.")] = Path("runs"),
+    runs: Annotated[Path, typer.Option(help="The folder that holds the run folders.")] = RUNS,
     json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
 ) -> None:
     """List past runs, newest first, with versions and counts.
@@ -354,7 +355,7 @@ def diff(
     old: Annotated[str, typer.Argument(help="A run folder, or a run's name.")],
     new: Annotated[str, typer.Argument(help="The run to compare it with.")],
     examples: Annotated[int, typer.Option(min=0, help="Rows to show of each: added, removed, changed.")] = 5,
-    runs: Annotated[Path, typer.Option(help="The folder that holds the run folders.")] = Path("runs"),
+    runs: Annotated[Path, typer.Option(help="The folder that holds the run folders.")] = RUNS,
     json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
 ) -> None:
     """Say what changed between two runs.

@@ -49,6 +49,7 @@ def forecast(plan: Plan) -> dict[str, Any]:
         "llm": plan.recipe.llm,
         "tokens_in": round(tokens_in) if plan.recipe.llm else 0,
         "tokens_out": round(tokens_out) if plan.recipe.llm else 0,
+        "incremental": plan.recipe.incremental,
         "filters": [each.name for each in plan.chain.filters],
         "out": str(plan.out) if plan.recipe.out or not plan.recipe.llm else f"{plan.out.parent}/{plan.name}-…",
         "examples": examples,
@@ -65,6 +66,8 @@ def to_text(found: dict[str, Any]) -> str:
         f"filters   {', '.join(found['filters']) or 'none'}",
         f"out       {found['out']}",
     ]
+    if found["incremental"]:
+        lines.append("carried   what an earlier version of the dataset holds is counted here, and not asked again")
     for each in found["examples"]:
         lines += ["", f"example   {each['generator']} ({each['template']})"]
         lines += [f"  [{role}] {content}".replace("\n", "\n  ") for role, content in each["messages"]]

@@ -16,7 +16,7 @@ def our_logs() -> Iterator[None]:
     before = {name: logging.getLogger(name).level for name in OURS}
     for name in OURS:
         logger = logging.getLogger(name)
-        if logger.getEffectiveLevel() > logging.INFO or not logger.level:
+        if logger.getEffectiveLevel() > logging.INFO:
             logger.setLevel(logging.INFO)
         for handler in handlers:
             logger.addHandler(handler)

@@ -39,21 +39,22 @@ T = TypeVar("T")
 AT_LEAST = 3.0
 """Seconds of work in a task, at least: a task costs some 25 ms."""
 SHARE = 0.05
-"""A stretch lasts this share of the time so far, so that a run of a month has some 500 stretches, not a million."""
+"""A stretch lasts this share of the time so far: a run of a day has some 170 stretches, one of a month 240."""
 PROGRESS_EVERY = 5.0
 """Seconds between two updates of the progress artifact."""
 
 
 @task(cache_policy=NO_CACHE, persist_result=False)
-def _stretch(work: Callable[[], None], failed: list[BaseException]) -> State[Any] | None:
-    """What can be put right by the user fails the task with one line; anything else keeps its traceback."""
+def _work(
+    work: Callable[[], None], failed: list[BaseException], in_one_line: Callable[[BaseException], bool]
+) -> State[Any] | None:
+    """Leaves what `work` raises in `failed`; the task fails with one line, or with a traceback and maybe a retry."""
     try:
         work()
-    except AugmentError as error:
-        failed.append(error)
-        return Failed(message=str(error))
     except BaseException as error:
         failed.append(error)
+        if in_one_line(error):
+            return Failed(message=str(error))
         raise
     return None
 
@@ -73,31 +74,32 @@ def with_retries(name: str, work: Callable[[], T], retries: int, delay: float) -
 
     if retries == 0:
         return work()
-    outer = _attempt.with_options(
+    outer = _work.with_options(
         name=name.partition(" ")[0],
-        task_run_name=name,
+        task_run_name=_literal(name),
         retries=retries,
         retry_delay_seconds=delay,
-        retry_condition_fn=lambda _task, _run, _state: _may_succeed(failed[0]),
+        retry_condition_fn=lambda _task, _run, _state: not _in_vain(failed[0]),
     )
-    outer(one_try, failed, return_state=True)
+    outer(one_try, failed, _in_vain, return_state=True)
     if failed:
         raise failed[0]
     return result[0]
 
 
-@task(cache_policy=NO_CACHE, persist_result=False)
-def _attempt(work: Callable[[], None], failed: list[BaseException]) -> None:
-    try:
-        work()
-    except BaseException as error:
-        failed.append(error)
-        raise
-
-
-def _may_succeed(error: BaseException) -> bool:
+def _in_vain(error: BaseException) -> bool:
     """A wrong recipe stays wrong; a server that was away may be back, and so may a disk or a network."""
-    return not isinstance(error, AugmentError) or isinstance(error, EngineError)
+    return isinstance(error, AugmentError) and not isinstance(error, EngineError)
+
+
+def _users(error: BaseException) -> bool:
+    """What the user can put right."""
+    return isinstance(error, AugmentError)
+
+
+def _literal(name: str) -> str:
+    """Prefect fills {places} in a task run's name; a source's name may hold braces."""
+    return name.replace("{", "(").replace("}", ")")
 
 
 class Stages:
@@ -119,9 +121,9 @@ class Stages:
         kind = name.partition(":")[0] if ":" in name else name.partition(" ")[0]
         result: list[T] = []
         failed: list[BaseException] = []
-        one = _stretch.with_options(name=kind, task_run_name=name.replace("{", "(").replace("}", ")"))
+        one = _work.with_options(name=kind, task_run_name=_literal(name))
         after = [self._last] if self._last else None
-        self._last = one(lambda: result.append(work()), failed, return_state=True, wait_for=after)
+        self._last = one(lambda: result.append(work()), failed, _users, return_state=True, wait_for=after)
         if failed:
             raise failed[0]
         self._show()

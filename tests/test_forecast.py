@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from augment.forecast import forecast, tokens_of
+from augment.forecast import forecast, to_text, tokens_of
 from augment.quota import Quota
 from tests.test_pipeline import plan_of, seeds
 
@@ -17,3 +17,9 @@ def test_the_tokens_forecast_are_those_of_the_prompts(place):
 def test_a_dry_run_says_how_many_requests_there_are_at_least_and_at_most(augment, place):
     ran = augment("text", "--source", seeds(place), "--n", "3x", "--dry-run")
     assert "120 if all are kept, 360 at most" in ran.out
+
+
+def test_an_incremental_dry_run_says_that_it_counts_what_is_carried_over(place):
+    source = seeds(place, 4)
+    assert "not asked again" in to_text(forecast(plan_of(source=source, n="2x", incremental=True)))
+    assert "not asked again" not in to_text(forecast(plan_of(source=source, n="2x")))

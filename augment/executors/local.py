@@ -30,7 +30,7 @@ class Answered:
 
 
 Answer = Callable[["Plan", Iterable["Shard"], "ReplyStore", "Tally"], Iterator[Answered]]
-"""Answers shards and yields them in order. `flows` passes one that maps Prefect tasks."""
+"""Answers shards and yields them in order: here, or by workers."""
 Generate = Callable[[Iterable[Request], Keep], Iterator[Reply]]
 """What an engine's `generate` does: replies as they finish, each kept before anything else is done with it."""
 
