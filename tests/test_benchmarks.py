@@ -14,7 +14,7 @@ import pytest
 from tests.benchmarks.measure import ROOT
 from tests.benchmarks.orchestration import attainable
 
-NAMES = ("orchestration", "failures", "resume", "scale", "startup", "flows", "cluster")
+NAMES = ("orchestration", "failures", "resume", "scale", "startup", "flows", "cluster", "adapters", "objectives")
 
 
 @pytest.mark.parametrize("name", NAMES)
