@@ -22,7 +22,7 @@ from torch.autograd.function import once_differentiable
 
 from augment.errors import FinetuneError, RecipeError
 from augment.records import seed_for
-from finetune.perturbations.factors import (
+from finetune.perturbations.norms import (
     adapted_layers,
     base_row_squares,
     gradient_row_squares,

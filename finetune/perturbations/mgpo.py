@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from augment.errors import FinetuneError, RecipeError
-from finetune.perturbations.factors import adapter_parameters
+from finetune.perturbations.norms import adapter_parameters
 
 MOMENTS = ("exp_avg", "momentum_buffer")
 """What optimizers call their first moment: Adam's kin, and SGD with momentum."""

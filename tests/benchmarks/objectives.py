@@ -1,7 +1,7 @@
 """What an objective or a perturbation adds to a step: `python -m tests.benchmarks.objectives [--smallest]`.
 
 Training steps of a small Qwen3-shaped model with a vocabulary of 152k, on fp32 and one core. Each way runs in a process
-of its own, the ways in turn; stock PEFT PiSSA (or LoRA) with the model's own loss is what the others are measured by.
+of its own, the ways in turn; PiSSA (or LoRA) with the model's own loss is what the others are measured by.
 On a busy machine compare CPU seconds.
 """
 

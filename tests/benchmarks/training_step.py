@@ -14,16 +14,14 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
-from peft import LoraConfig, get_peft_model
 from torch import Tensor
 from transformers import Qwen3Config, Qwen3ForCausalLM
 
-from finetune import objectives, perturbations
+from finetune import adapters, objectives, perturbations
 from finetune.objectives.original import Original
 from finetune.objectives.readout import Readout
 from tests.benchmarks.measure import peak_rss
 
-LINEAR = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 WARM_UP = 1
 
 
@@ -63,15 +61,8 @@ def model_of(shape: Shape, way: Way) -> Any:
         head_dim=64,
         tie_word_embeddings=True,
     )
-    init: Any = True if way.adapter == "lora" else "pissa"
-    settings = LoraConfig(
-        r=shape.rank,
-        lora_alpha=shape.rank,
-        target_modules=LINEAR,
-        init_lora_weights=init,
-        task_type="CAUSAL_LM",
-    )
-    return get_peft_model(Qwen3ForCausalLM(config), settings).train()
+    adapter = adapters.TABLE.load(way.adapter)(rank=shape.rank)
+    return adapter.attach(Qwen3ForCausalLM(config)).train()
 
 
 def loss_of(model: Any, way: Way, shape: Shape) -> Callable[[dict[str, Tensor], int], Tensor]:

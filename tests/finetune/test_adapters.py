@@ -12,15 +12,10 @@ from pydantic import TypeAdapter, ValidationError
 from transformers import AutoModelForCausalLM, BitsAndBytesConfig, Trainer, TrainingArguments
 
 from finetune import adapters
-from finetune.adapters.original import original
-from tests.finetune.models import IDS, RANK, delta, gpt2, logits, qwen, run, sides, train
+from finetune.objectives.original import Original
+from tests.finetune.models import ADAPTERS, IDS, adapter, delta, gpt2, logits, qwen, run, sides, train
 
-NAMES = sorted(adapters.TABLE.targets())
-every = pytest.mark.parametrize("name", NAMES)
-
-
-def adapter(name: str, **options: object) -> adapters.Adapter:
-    return adapters.TABLE.load(name)(**{"rank": RANK, **options})
+every = pytest.mark.parametrize("name", ADAPTERS)
 
 
 @every
@@ -72,25 +67,6 @@ def test_training_moves_the_factors_and_nothing_else(name):
 
 
 @every
-def test_the_original_model_is_there_after_training_to_the_bit(name):
-    model = qwen()
-    before = logits(model)
-    model = train(adapter(name).attach(model))
-    trained, flags = logits(model), [each.requires_grad for each in model.parameters()]
-    teacher = original(model)
-    for _ in range(2):
-        with teacher:
-            assert torch.equal(logits(model), before)
-        assert torch.equal(logits(model), trained)
-    assert [each.requires_grad for each in model.parameters()] == flags
-    with teacher, teacher:
-        assert torch.equal(logits(model), before)
-    assert torch.equal(logits(model), trained)
-    with model.disable_adapter():
-        assert torch.equal(logits(model), before)
-
-
-@every
 def test_merged_is_unmerged_and_unmerging_restores(name):
     model = train(adapter(name).attach(qwen()))
     weights = {key: each.clone() for key, each in model.named_parameters() if "base_layer" in key}
@@ -114,7 +90,7 @@ def test_merging_an_untrained_adapter_changes_no_bit(name):
 
 
 def test_what_was_saved_comes_back_to_the_bit_in_another_process(base, tmp_path):
-    for name in NAMES:
+    for name in ADAPTERS:
         made = adapter(name, rslora=True, rank_pattern={"k_proj": 4}).attach(AutoModelForCausalLM.from_pretrained(base))
         made = train(made)
         made.save_pretrained(tmp_path / name)
@@ -127,7 +103,7 @@ from pydantic import TypeAdapter, ValidationError
 from transformers import AutoModelForCausalLM
 import finetune.adapters.tuner
 from tests.finetune.models import logits
-for name in {NAMES!r}:
+for name in {ADAPTERS!r}:
     for low in (False, True):
         model = AutoModelForCausalLM.from_pretrained({str(base)!r})
         model = PeftModel.from_pretrained(model, Path({str(tmp_path)!r}) / name, low_cpu_mem_usage=low)
@@ -202,8 +178,7 @@ def test_two_adapters_live_together(name, tmp_path):
     both = logits(model, adapter_names=["mine", "other", "__base__"])
     for row, whole in enumerate((logits(alone), second, logits(qwen()))):
         torch.testing.assert_close(both[row], whole[row], rtol=1e-4, atol=1e-5)
-    with original(model):
-        assert torch.equal(logits(model), logits(qwen()))
+    assert torch.equal(Original(model).run(lambda: logits(model)), logits(qwen()))
     adapter(name).attach(model, "third")
     assert torch.equal(logits(model), logits(alone))
     model.delete_adapter("mine")
@@ -288,8 +263,7 @@ def test_a_four_bit_base_is_adapted_as_it_is(name, base, tmp_path):
     assert torch.equal(logits(model), before)
     apart = logits(train(model))
     assert not torch.allclose(apart, before, atol=1e-4)
-    with original(model):
-        assert torch.equal(logits(model), before)
+    assert torch.equal(Original(model).run(lambda: logits(model)), before)
     after = dict(model.get_base_model().named_parameters())
     for key, each in codes.items():
         stem, _, last = key.rpartition(".")

@@ -8,12 +8,11 @@ from augment.errors import FinetuneError
 from finetune.objectives.ce import Ce, head_loss
 from finetune.objectives.outputs import Logits
 from finetune.objectives.readout import Readout
-from tests.finetune.test_consistency import normal
-from tests.finetune.tiny_model import adapted, batch, classifier, language_model
+from tests.finetune.models import adapted, batch, classifier, normal, peaked
 
 
 def test_on_logits_it_is_bit_for_bit_the_models_own_loss():
-    model, inputs = adapted(language_model()), batch()
+    model, inputs = adapted(peaked()), batch()
     labels = inputs["labels"]
     for items in (None, 31, torch.tensor(31)):
         own = model(**inputs, num_items_in_batch=items).loss
@@ -24,7 +23,7 @@ def test_on_logits_it_is_bit_for_bit_the_models_own_loss():
 
 
 def test_on_hidden_states_it_is_the_same_to_1e5():
-    model, inputs = adapted(language_model()), batch()
+    model, inputs = adapted(peaked()), batch()
     own = model(**inputs).loss
     loss, _ = Ce()(Readout(model)(model, inputs), inputs["labels"], attention_mask=inputs["attention_mask"])
     assert loss.item() == pytest.approx(own.item(), rel=1e-5)

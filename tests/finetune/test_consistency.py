@@ -5,10 +5,7 @@ import torch
 from torch.nn import functional
 
 from finetune.objectives.consistency import direction_error, divergence
-
-
-def normal(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float64) -> torch.Tensor:
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=dtype)
+from tests.finetune.models import normal
 
 
 @pytest.mark.parametrize("temperature", [1.0, 2.0])

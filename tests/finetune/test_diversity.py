@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from finetune.objectives.diversity import largest, negative_entropy, off_diagonal
-from tests.finetune.test_consistency import normal
+from tests.finetune.models import normal
 
 
 def test_the_entropy_term_falls_as_outputs_flatten():

@@ -12,16 +12,13 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 
 from augment.errors import FinetuneError
-from finetune import adapters
 from finetune.export import SERVED, export, info, merge
 from finetune.saved import read
-from tests.finetune.models import classifier, delta, gpt2, logits, qwen, run, sides, train
-
-NAMES = sorted(adapters.TABLE.targets())
+from tests.finetune.models import ADAPTERS, adapter, classifier, delta, gpt2, logits, qwen, run, sides, train
 
 
 def trained(name: str, model: torch.nn.Module, folder: Path, **options: object) -> PeftModel:
-    made = train(adapters.TABLE.load(name)(**{"rank": 6, "alpha": 9, **options}).attach(model))
+    made = train(adapter(name, **{"rank": 6, "alpha": 9, **options}).attach(model))
     made.save_pretrained(folder)
     return made
 
@@ -31,7 +28,7 @@ def load(base: Path) -> torch.nn.Module:
 
 
 def test_stock_peft_loads_every_export_and_gives_the_same_logits(base, tmp_path):
-    for name in NAMES:
+    for name in ADAPTERS:
         options = {"rslora": True, "rank_pattern": {"k_proj": 4}, "alpha_pattern": {"up_proj": 3}}
         model = trained(name, load(base), tmp_path / name, **options)
         torch.save(logits(model), tmp_path / f"{name}.pt")
@@ -47,7 +44,7 @@ from peft import PeftModel
 from transformers import AutoModelForCausalLM
 root = Path({str(tmp_path)!r})
 ids = torch.randint(0, 128, (3, 9), generator=torch.Generator().manual_seed(7))
-for name in {NAMES!r}:
+for name in {ADAPTERS!r}:
     model = AutoModelForCausalLM.from_pretrained({str(base)!r})
     model = PeftModel.from_pretrained(model, root / "plain" / name).eval()
     with torch.no_grad():
@@ -102,7 +99,7 @@ def test_rounding_costs_what_it_says(dtype, least, most, base, tmp_path):
 
 
 def test_an_untrained_adapter_exports_to_nothing(base, tmp_path):
-    adapters.TABLE.load("nlora")(rank=6).attach(load(base)).save_pretrained(tmp_path / "a")
+    adapter("nlora").attach(load(base)).save_pretrained(tmp_path / "a")
     done = export(tmp_path / "a", tmp_path / "b")
     assert (done.rank, done.error) == (1, 0)
     assert torch.equal(logits(PeftModel.from_pretrained(load(base), tmp_path / "b")), logits(load(base)))
@@ -120,7 +117,7 @@ def test_transposed_weights_and_trained_heads_survive_the_export(tmp_path):
         torch.testing.assert_close(logits(plain), logits(model), rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", ADAPTERS)
 def test_info_tells_a_folder_from_its_files_alone(name, base, tmp_path):
     model = trained(name, load(base), tmp_path, rank_pattern={"k_proj": 4}, alpha_pattern={"up_proj": 3}, rslora=True)
     found = info(tmp_path)
@@ -145,7 +142,7 @@ def test_info_reads_plain_lora_too_which_needs_no_export(base, tmp_path):
         export(tmp_path, tmp_path / "out")
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", ADAPTERS)
 def test_a_merge_is_the_adapted_model_without_peft(name, base, tmp_path):
     model = trained(name, load(base), tmp_path / "a")
     done = merge(tmp_path / "a", tmp_path / "b")

@@ -9,7 +9,7 @@ from finetune.objectives.consistency import divergence
 from finetune.objectives.diversity import negative_entropy
 from finetune.objectives.fused import TokenWeights, token_terms
 from finetune.objectives.outputs import Head
-from tests.finetune.test_consistency import normal
+from tests.finetune.models import normal
 
 FORMS = [
     TokenWeights(0.2),

@@ -7,7 +7,6 @@ import copy
 import pytest
 import torch
 from accelerate import init_empty_weights
-from peft import LoraConfig, get_peft_model
 from transformers import AutoModelForCausalLM, LlamaConfig, MistralConfig
 
 from augment.errors import FinetuneError
@@ -16,9 +15,7 @@ from finetune.adapters.lora import LoRA
 from finetune.adapters.nlora import NLoRA
 from finetune.adapters.pissa import PiSSA
 from finetune.adapters.slora import SLoRA
-from tests.finetune.models import IDS, delta, logits, qwen, sides, train
-
-SEVEN = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
+from tests.finetune.models import IDS, delta, logits, qwen, sides, stock, train
 
 
 def backward(model):
@@ -28,7 +25,7 @@ def backward(model):
 
 def test_lora_is_pefts_lora_from_the_same_start():
     ours = LoRA(rank=8, alpha=16).attach(qwen())
-    theirs = get_peft_model(qwen(), LoraConfig(r=8, lora_alpha=16, target_modules=SEVEN))
+    theirs = stock(qwen())
     with torch.no_grad():
         for (_, down, up), (_, other_down, other_up) in zip(sides(ours), sides(theirs), strict=True):
             assert down.factor.abs().max() <= 1 / down.factor.shape[1] ** 0.5
@@ -40,7 +37,7 @@ def test_lora_is_pefts_lora_from_the_same_start():
 
 def test_anchored_pissa_has_the_outputs_and_gradients_of_pefts_pissa():
     ours = PiSSA(rank=8, alpha=16, niter=None).attach(qwen())
-    theirs = get_peft_model(qwen(), LoraConfig(r=8, lora_alpha=16, target_modules=SEVEN, init_lora_weights="pissa"))
+    theirs = stock(qwen(), "pissa")
     torch.testing.assert_close(logits(theirs), logits(ours), rtol=1e-4, atol=1e-5)
     for model in (ours, theirs):
         backward(model)

@@ -4,14 +4,14 @@ import pytest
 import torch
 
 from augment.errors import FinetuneError, RecipeError
-from finetune.perturbations.factors import adapter_parameters
 from finetune.perturbations.mgpo import Mgpo
-from tests.finetune.tiny_model import adapted, batch, classifier, language_model, moved
+from finetune.perturbations.norms import adapter_parameters
+from tests.finetune.models import adapted, batch, classifier, moved, peaked
 
 
 def started(settings: Mgpo, model=None, steps: int = 1, optimizer=torch.optim.AdamW):
     """A model, its perturbation and its optimizer after `steps` steps."""
-    model = moved(adapted(language_model())).train() if model is None else model
+    model = moved(adapted(peaked())).train() if model is None else model
     attached, made = settings.attach(model), optimizer(adapter_parameters(model), lr=1e-3)
     for _ in range(steps):
         made.zero_grad()
@@ -31,7 +31,7 @@ def moments(optimizer) -> torch.Tensor:
 
 
 def test_the_first_step_is_plain():
-    model = moved(adapted(language_model()))
+    model = moved(adapted(peaked()))
     attached, optimizer = Mgpo(rho=1.0).attach(model), torch.optim.AdamW(adapter_parameters(model))
     before = flat(adapter_parameters(model))
     with attached.micro_batch(optimizer):
@@ -99,7 +99,7 @@ def test_with_accumulation_the_mean_moves_once_by_the_whole_gradient():
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_two_hundred_passes_leave_no_bit_changed(dtype):
-    model = moved(adapted(language_model())).to(dtype).train()
+    model = moved(adapted(peaked())).to(dtype).train()
     model, attached, optimizer = started(Mgpo(rho=0.5), model)
     before = flat(model.parameters())
     moved_any = False

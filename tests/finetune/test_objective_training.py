@@ -14,7 +14,7 @@ from finetune.objectives.original import Original
 from finetune.objectives.readout import Readout
 from finetune.perturbations.ggpo import Ggpo
 from finetune.perturbations.mgpo import Mgpo
-from tests.finetune.tiny_model import VOCABULARY, adapted, language_model
+from tests.finetune.models import ADAPTERS, VOCABULARY, adapted, peaked
 
 
 class ObjectiveTrainer(Trainer):
@@ -69,9 +69,9 @@ def rows(count: int = 16, prompt: int = 2) -> list[dict[str, list[int]]]:
 
 
 def train(
-    folder: Path, objective=None, init="pissa", *, size=2, accumulate=1, collator=None, checkpoint=False, **kwargs
+    folder: Path, objective=None, name="pissa", *, size=2, accumulate=1, collator=None, checkpoint=False, **kwargs
 ):
-    model = adapted(language_model(), init)
+    model = adapted(peaked(), name)
     arguments = TrainingArguments(
         output_dir=str(folder),
         max_steps=4,
@@ -98,10 +98,11 @@ def same(one, other) -> bool:
     return all(torch.equal(each, other[name]) for name, each in one.items())
 
 
-def test_without_weights_it_is_stock_pissa_training_to_the_last_bit(tmp_path):
-    _, stock = train(tmp_path, accumulate=2)
-    _, ours = train(tmp_path, BaLora(lambda1=0, lambda2=0, lambda3=0), hidden=False, accumulate=2)
-    assert same(stock, ours)
+@pytest.mark.parametrize("name", ADAPTERS)
+def test_without_weights_it_is_plain_training_of_the_adapter_to_the_last_bit(name, tmp_path):
+    _, plain = train(tmp_path, None, name, accumulate=2)
+    _, ours = train(tmp_path, BaLora(lambda1=0, lambda2=0, lambda3=0), name, hidden=False, accumulate=2)
+    assert same(plain, ours)
 
 
 def test_fused_it_is_stock_training_to_rounding(tmp_path):

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
-import subprocess
-import sys
 
 import pytest
 import torch
@@ -13,7 +11,7 @@ import torch
 from finetune import objectives
 from finetune.objectives.original import Original
 from finetune.objectives.readout import Readout
-from tests.finetune.tiny_model import adapted, batch, language_model, moved
+from tests.finetune.models import ADAPTERS, adapted, batch, moved, peaked, run
 
 NAMES = pytest.mark.parametrize("name", sorted(objectives.TABLE.targets()))
 
@@ -31,10 +29,10 @@ def test_an_objective_loads_under_its_name_and_says_what_it_is(name):
 
 
 @NAMES
-@pytest.mark.parametrize("init", [True, "pissa"])
+@pytest.mark.parametrize("adapter", ADAPTERS)
 @pytest.mark.parametrize("hidden", [False, True])
-def test_an_objective_trains_any_adapter_and_logs_its_terms_detached(name, init, hidden):
-    model, inputs = adapted(language_model(), init), batch()
+def test_an_objective_trains_any_adapter_and_logs_its_terms_detached(name, adapter, hidden):
+    model, inputs = adapted(peaked(), adapter), batch()
     original, readout = Original(model), Readout(model, hidden=hidden)
     moved(model)
     state = torch.get_rng_state()
@@ -56,9 +54,9 @@ def test_an_objective_trains_any_adapter_and_logs_its_terms_detached(name, init,
 
 
 def test_the_tables_need_no_torch():
-    code = (
+    done = run(
         "import sys, finetune, finetune.objectives as o, finetune.perturbations as p\n"
         "assert o.TABLE.targets() and p.TABLE.targets()\n"
         "print([name for name in ('torch', 'peft', 'transformers') if name in sys.modules])"
     )
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "[]"
+    assert done.stdout == "[]\n", done.stderr

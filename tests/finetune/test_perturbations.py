@@ -12,8 +12,7 @@ import torch
 from finetune import objectives, perturbations
 from finetune.objectives.original import Original
 from finetune.objectives.readout import Readout
-from tests.finetune.test_factors import with_cores
-from tests.finetune.tiny_model import adapted, batch, language_model
+from tests.finetune.models import ADAPTERS, adapted, batch, logits, peaked
 
 NAMES = pytest.mark.parametrize("name", sorted(perturbations.TABLE.targets()))
 OFF = {"ggpo": {"sigma": 0.0}, "mgpo": {"rho": 0.0}}
@@ -22,10 +21,10 @@ OFF = {"ggpo": {"sigma": 0.0}, "mgpo": {"rho": 0.0}}
 class Run:
     """A few steps of training with accumulation: a model, an optimizer and perhaps a perturbation."""
 
-    def __init__(self, perturbation=None, objective="ce", init=True, cores=False, dropout=0.0) -> None:
-        model = adapted(language_model(), init, lora_dropout=dropout)
-        self.model = (with_cores(model) if cores else model).train()
+    def __init__(self, perturbation=None, objective="ce", adapter="lora", dropout=0.0) -> None:
+        self.model = adapted(peaked(), adapter, dropout=dropout).train()
         self.trained = [each for each in self.model.parameters() if each.requires_grad]
+        self.starts = [each.detach().clone() for each in self.trained]
         self.optimizer = torch.optim.AdamW(self.trained, lr=1e-2)
         self.attached = perturbation.attach(self.model) if perturbation is not None else None
         self.objective = objectives.TABLE.load(objective)()
@@ -61,6 +60,12 @@ class Run:
         return {name: each.detach().clone() for name, each in self.model.named_parameters()}
 
 
+def frozen_tensors(model) -> dict[str, torch.Tensor]:
+    """The base weights, and the frozen factors and starts, which are buffers."""
+    trained = {key for key, each in model.named_parameters() if each.requires_grad}
+    return {key: each.clone() for key, each in model.state_dict().items() if key not in trained}
+
+
 def alike(one: Run, other: Run) -> bool:
     return all(map(torch.equal, one.weights().values(), other.weights().values()))
 
@@ -78,11 +83,11 @@ def test_a_perturbation_loads_under_its_name_and_says_what_it_is(name):
 
 @NAMES
 @pytest.mark.parametrize("objective", sorted(objectives.TABLE.targets()))
-@pytest.mark.parametrize(("init", "cores"), [(True, False), ("pissa", False), (True, True)])
-def test_it_composes_with_any_adapter_and_objective(name, objective, init, cores):
-    perturbed = Run(perturbations.TABLE.load(name)(), objective, init, cores)
-    plain = Run(None, objective, init, cores)
-    frozen = [each.detach().clone() for each in perturbed.model.parameters() if not each.requires_grad]
+@pytest.mark.parametrize("adapter", ADAPTERS)
+def test_it_composes_with_any_adapter_and_objective(name, objective, adapter):
+    perturbed = Run(perturbations.TABLE.load(name)(), objective, adapter)
+    plain = Run(None, objective, adapter)
+    frozen = frozen_tensors(perturbed.model)
     for number in range(3):
         before = perturbed.weights()
         with perturbed.attached.micro_batch(perturbed.optimizer):
@@ -94,8 +99,8 @@ def test_it_composes_with_any_adapter_and_objective(name, objective, init, cores
             assert perturbed.losses == plain.losses
     assert perturbed.losses[-1] != plain.losses[-1]
     assert all(torch.tensor(perturbed.losses).isfinite())
-    rest = [each for each in perturbed.model.parameters() if not each.requires_grad]
-    assert all(map(torch.equal, frozen, rest))
+    assert all(torch.equal(each, frozen[key]) for key, each in frozen_tensors(perturbed.model).items())
+    assert not any(torch.equal(each, start) for each, start in zip(perturbed.trained, perturbed.starts, strict=True))
     perturbed.attached.detach()
     assert perturbed.model.state_dict().keys() == plain.model.state_dict().keys()
 
@@ -154,12 +159,11 @@ def test_the_global_random_state_is_neither_read_nor_moved(name):
 
 
 @NAMES
-def test_what_is_trained_and_merged_is_what_it_is_without(name):
-    run, plain = Run(perturbations.TABLE.load(name)()), Run()
+@pytest.mark.parametrize("adapter", ADAPTERS)
+def test_what_is_trained_and_merged_is_what_it_is_without(name, adapter):
+    run, plain = (Run(each, adapter=adapter) for each in (perturbations.TABLE.load(name)(), None))
     for number in range(3):
         run.step(number)
     assert sum(each.numel() for each in run.trained) == sum(each.numel() for each in plain.trained)
-    inputs = {name: value for name, value in batch().items() if name != "labels"}
-    logits = run.model.eval()(**inputs).logits
-    merged = run.model.merge_and_unload()(**inputs).logits
-    torch.testing.assert_close(merged, logits, rtol=1e-4, atol=1e-4)
+    apart = logits(run.model.eval(), batch())
+    torch.testing.assert_close(logits(run.model.merge_and_unload(), batch()), apart, rtol=1e-4, atol=1e-4)

@@ -7,27 +7,15 @@ from transformers import Gemma2Config, Gemma2ForCausalLM, GraniteConfig, Granite
 from augment.errors import FinetuneError
 from finetune.objectives.outputs import Hidden, Logits
 from finetune.objectives.readout import Readout
-from tests.finetune.tiny_model import LINEAR, adapted, batch, classifier, config, language_model
+from tests.finetune.models import LINEAR, SIZES, adapted, batch, classifier, peaked, qwen, stock
 
-SHAPE = {
-    name: getattr(config(), name)
-    for name in (
-        "vocab_size",
-        "hidden_size",
-        "intermediate_size",
-        "num_hidden_layers",
-        "num_attention_heads",
-        "num_key_value_heads",
-        "head_dim",
-        "pad_token_id",
-    )
-}
+SHAPE = {**SIZES, "pad_token_id": 0}
 
 
 @pytest.mark.parametrize("tied", [False, True])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_the_head_makes_the_models_logits_of_the_hidden_states(tied, dtype):
-    model, inputs = adapted(language_model(dtype, tie_word_embeddings=tied)), batch()
+    model, inputs = adapted(peaked(dtype, tie_word_embeddings=tied)), batch()
     said = Readout(model)(model, inputs)
     assert isinstance(said, Hidden)
     assert said.states.requires_grad
@@ -38,7 +26,7 @@ def test_the_head_makes_the_models_logits_of_the_hidden_states(tied, dtype):
 
 
 def test_it_leaves_no_hook_behind():
-    model, inputs = adapted(language_model()), batch()
+    model, inputs = adapted(peaked()), batch()
     readout = Readout(model)
     for _ in range(3):
         readout(model, inputs)
@@ -52,10 +40,10 @@ def test_a_classifier_is_read_as_logits():
 
 def test_heads_that_are_no_frozen_linear_map_are_refused():
     for model, reason in (
-        (adapted(language_model(), modules=[*LINEAR, "lm_head"]), "no plain linear"),
-        (adapted(language_model(), modules_to_save=["lm_head"]), "no plain linear"),
-        (language_model(), "being trained"),
-        (Gemma2ForCausalLM(Gemma2Config(**SHAPE)).requires_grad_(False), "caps its logits"),
+        (adapted(qwen(), targets=(*LINEAR, "lm_head")), "no plain linear"),
+        (stock(qwen(), modules_to_save=["lm_head"]), "no plain linear"),
+        (qwen(), "being trained"),
+        (Gemma2ForCausalLM(Gemma2Config(**SHAPE, head_dim=16)).requires_grad_(False), "caps its logits"),
     ):
         with pytest.raises(FinetuneError, match=reason):
             Readout(model)

@@ -6,7 +6,7 @@ import torch
 from finetune.objectives import svdr
 from finetune.objectives.outputs import Head
 from finetune.objectives.svdr import matrix_share, token_share
-from tests.finetune.test_consistency import normal
+from tests.finetune.models import normal
 
 
 def spectrum(rows: int, width: int, decay: float, seed: int = 0) -> torch.Tensor:

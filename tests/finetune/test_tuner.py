@@ -16,10 +16,9 @@ from augment.errors import FinetuneError
 from finetune.adapters.inttune import IntTune
 from finetune.adapters.lora import LoRA
 from finetune.adapters.nlora import NLoRA
-from finetune.adapters.original import original
 from finetune.adapters.slora import SLoRA
 from finetune.adapters.tuner import TYPE, AnchoredConfig, AnchoredModel
-from tests.finetune.models import IDS, classifier, logits, qwen, run, train
+from tests.finetune.models import IDS, logits, qwen, run
 
 
 def test_the_type_is_a_full_member_of_pefts_enum():
@@ -80,29 +79,6 @@ def test_weighted_sums_are_refused_rather_than_wrong():
     model = NLoRA(rank=8).attach(qwen())
     with pytest.raises(FinetuneError, match="export"):
         model.add_weighted_adapter(["default"], [0.5], "half")
-
-
-def test_a_merged_model_has_no_original():
-    model = train(NLoRA(rank=8).attach(qwen()))
-    model.merge_adapter()
-    with pytest.raises(FinetuneError, match="unmerge_adapter"), original(model):
-        pass
-
-
-def test_a_trained_head_is_off_in_the_original_too():
-    before = logits(classifier())
-    model = train(NLoRA(rank=8).attach(classifier()))
-    assert not torch.allclose(logits(model), before, atol=1e-4)
-    with original(model):
-        assert torch.equal(logits(model), before)
-
-
-def test_the_adapters_come_back_after_an_error_inside():
-    model = train(NLoRA(rank=8).attach(qwen()))
-    trained = logits(model)
-    with pytest.raises(KeyError), original(model):
-        raise KeyError
-    assert torch.equal(logits(model), trained)
 
 
 def test_stock_peft_refuses_a_native_folder_aloud(base, tmp_path):
