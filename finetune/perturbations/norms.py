@@ -6,12 +6,15 @@ All by products of thin factors; after `base_row_squares`, no matrix of the laye
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from peft.tuners.lora import LoraLayer
 from peft.utils.integrations import dequantize_module_weight
 from torch import Tensor, nn
 
 from augment.errors import FinetuneError
+from finetune.adapters.factors import Down, Up
 
 
 def adapted_layers(model: nn.Module) -> dict[str, LoraLayer]:
@@ -61,8 +64,8 @@ def weight_row_squares(layer: LoraLayer, base: Tensor) -> Tensor:
 
     Δ = s·(B N A − B0 N0 A0) is the product of the sides' `weight`s, which is why their difference does not cancel.
     """
-    down = torch.cat([layer.lora_A[name].weight.float() for name in _active(layer)])
-    up = torch.cat([layer.scaling[name] * layer.lora_B[name].weight.float() for name in _active(layer)], dim=1)
+    down = torch.cat([_weight(layer.lora_A[name]) for name in _active(layer)])
+    up = torch.cat([layer.scaling[name] * _weight(layer.lora_B[name]) for name in _active(layer)], dim=1)
     linear = layer.get_base_layer()
     made = linear(down.to(_compute_dtype(linear)))
     if getattr(linear, "bias", None) is not None:
@@ -80,9 +83,7 @@ def gradient_row_squares(layer: LoraLayer) -> Tensor | None:
     left, right, any_gradient = [], [], False
     for name in _active(layer):
         up, down = layer.lora_B[name], layer.lora_A[name]
-        (b, db), (a, da) = (
-            _with_gradient(each.factor if hasattr(each, "factor") else each.weight) for each in (up, down)
-        )
+        (b, db), (a, da) = (_with_gradient(_factor(each)) for each in (up, down))
         core = getattr(up, "core", None)
         any_gradient |= any(each.grad is not None for each in (*up.parameters(), *down.parameters()))
         if core is not None:
@@ -97,6 +98,17 @@ def _product_row_squares(left: Tensor, right: Tensor) -> Tensor:
     """The squared length of each row of left (m, k) @ right (k, n), by a k × k matrix."""
     squares: Tensor = ((left @ (right @ right.T)) * left).sum(1)
     return squares.clamp(min=0)
+
+
+def _weight(side: Any) -> Tensor:
+    weight: Tensor = side.weight
+    return weight.float()
+
+
+def _factor(side: Any) -> Tensor:
+    """A or B itself: of an anchored side, `weight` is a stack of differences."""
+    factor: Tensor = side.factor if isinstance(side, (Down, Up)) else side.weight
+    return factor
 
 
 def _with_gradient(factor: Tensor) -> tuple[Tensor, Tensor]:
