@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from augment.errors import AugmentError, RecipeError
+from augment.options import pairs, print_json, settings
 from augment.places import RUNS
+from finetune import commands
 
 if TYPE_CHECKING:
     import threading
@@ -47,36 +49,6 @@ def _augment(version: Annotated[bool, typer.Option("--version", help="Print the 
 
         print(__version__)  # noqa: T201
         raise typer.Exit
-
-
-def _pairs(values: list[str] | None, flag: str) -> dict[str, str] | None:
-    """`a=b,c=d`, repeatable, as a dict."""
-    if not values:
-        return None
-    found = {}
-    for each in ",".join(values).split(","):
-        key, equals, value = each.partition("=")
-        if not equals or not key.strip() or not value.strip():
-            raise RecipeError(f"{flag} '{each}' is not NAME=VALUE")
-        found[key.strip()] = value.strip()
-    return found
-
-
-def _settings(values: list[str] | None) -> dict[str, dict[str, Any]] | None:
-    """`near_dup.threshold=0.8`, repeatable, as {"near_dup": {"threshold": 0.8}}."""
-    import tomllib
-
-    found: dict[str, dict[str, Any]] = {}
-    for each in values or []:
-        path, equals, value = each.partition("=")
-        name, dot, key = path.partition(".")
-        if not (equals and dot and name and key):
-            raise RecipeError(f"--set '{each}' is not FILTER.SETTING=VALUE, for example near_dup.threshold=0.8")
-        try:
-            found.setdefault(name, {})[key] = tomllib.loads(f"value = {value}")["value"]
-        except tomllib.TOMLDecodeError:
-            found.setdefault(name, {})[key] = value
-    return found or None
 
 
 @app.command()
@@ -132,7 +104,7 @@ def text(
         "source": source, "n": n, "generators": generators, "llm": llm, "base_url": base_url,
         "concurrency": concurrency, "timeout": timeout, "workers": workers, "ray": ray,
         "gpus_per_worker": gpus_per_worker, "temperature": temperature, "max_tokens": max_tokens,
-        "filters": filters, "set": _settings(set_), "path": path, "map": _pairs(map, "--map"), "holdout": holdout,
+        "filters": filters, "set": settings(set_), "path": path, "map": pairs(map, "--map"), "holdout": holdout,
         "exam": exam, "limit": limit, "seed": seed, "max_attempts": max_attempts,
         "without_seeds": without_seeds, "out": out, "overwrite": overwrite, "incremental": incremental,
     }  # fmt: skip
@@ -161,7 +133,7 @@ def _print_forecast(plan: Plan, json: bool) -> None:
 
     found = forecast(plan)
     if json:
-        _print_json(found)
+        print_json(found)
     else:
         typer.echo(to_text(found))
 
@@ -193,7 +165,7 @@ def serve(
 def _print_nothing_new(plan: Plan, json: bool) -> None:
     assert plan.parent is not None
     if json:
-        _print_json({"nothing_new": True, "version": plan.parent.version, "path": str(plan.parent.folder)})
+        print_json({"nothing_new": True, "version": plan.parent.version, "path": str(plan.parent.folder)})
     else:
         typer.echo(f"nothing new since version {plan.parent.version}; nothing was published. The newest is")
         typer.echo(plan.parent.folder)
@@ -237,7 +209,7 @@ def _run(plan: Plan, json: bool, curate: Curate) -> None:
         for each, handler in before.items():
             signal.signal(each, handler)
     if json:
-        _print_json({**done.summary.to_dict(), "path": str(done.path)})
+        print_json({**done.summary.to_dict(), "path": str(done.path)})
     else:
         print_summary(done.summary, Console())
         typer.echo(done.path)
@@ -247,13 +219,8 @@ def _run(plan: Plan, json: bool, curate: Curate) -> None:
         raise typer.Exit(1)
 
 
-def _print_json(value: Any) -> None:
-    import re
-
-    import orjson
-
-    text = orjson.dumps(value, option=orjson.OPT_INDENT_2, default=str).decode()
-    typer.echo(re.sub("[\x7f-\x9f]", lambda found: f"\\u{ord(found[0]):04x}", text))  # they would drive a terminal
+app.command()(commands.finetune)
+app.add_typer(commands.adapter, name="adapter")
 
 
 @app.command()
@@ -277,7 +244,7 @@ def sources(
     from augment.recipe import share_of
     from augment.sources import open_source
 
-    source = open_source(name, path=path, columns=_pairs(map, "--map"), holdout=share_of(holdout))
+    source = open_source(name, path=path, columns=pairs(map, "--map"), holdout=share_of(holdout))
     if out is None and split is None:
         typer.echo(catalogue.portrait(source))
         return
@@ -286,11 +253,13 @@ def sources(
 
 @app.command("list")
 def list_() -> None:
-    """List every generator, filter and engine."""
+    """List every generator, filter, engine, adapter, objective and perturbation."""
     import filters
     from augment import engines, generators
+    from finetune import adapters, objectives, perturbations
 
-    for table in (generators.TABLE, filters.TABLE, engines.TABLE):
+    ours = (generators.TABLE, filters.TABLE, engines.TABLE, adapters.TABLE, objectives.TABLE, perturbations.TABLE)
+    for table in ours:
         typer.echo(f"{table.kind}s")
         for name, line in table.summaries():
             typer.echo(f"  {name:<14} {line}")
@@ -311,7 +280,7 @@ def explain(
 
     told = story(id, run)
     if json:
-        _print_json(told)
+        print_json(told)
         return
     for title, value in told.items():
         _print_part(title, value)
@@ -345,7 +314,7 @@ def runs(
 
     found = past_runs(runs)
     if json:
-        _print_json(found)
+        print_json(found)
     else:
         print_runs(found, runs, Console())
 
@@ -368,7 +337,7 @@ def diff(
 
     found = compare(run_folder(old, runs), run_folder(new, runs), examples)
     if json:
-        _print_json(found)
+        print_json(found)
         return
     from rich.console import Console
 

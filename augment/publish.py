@@ -4,27 +4,24 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
-import filelock
 import orjson
 import polars as pl
 
 from augment import __version__
 from augment.dataset_card import dataset_card
 from augment.errors import RunError
+from augment.lock import LOCK, Lock
 from augment.manifest import MANIFEST, digest_of, manifest_of
 from augment.plan import Plan
 from augment.records import POSITION, SCHEMA, VERDICT
 from augment.summary import Summary
 
-LOCK = ".augment.lock"
-"""The file that is locked while a run is written; it also marks a folder as one of ours."""
 BLOCK = 2000
 """About how many rows are in memory at once while the files are written."""
 
@@ -34,7 +31,7 @@ class Workshop:
     """A run folder while it is being made: locked, with each sifted shard kept on disk."""
 
     folder: Path
-    lock: filelock.BaseFileLock
+    lock: Lock
     parts: list[tuple[int, int, Path]] = field(default_factory=list)
 
     @classmethod
@@ -48,15 +45,9 @@ class Workshop:
         with _writing(folder):
             folder.mkdir(parents=True, exist_ok=True)
             _refuse_foreign(folder, plan)
-            lock = filelock.FileLock(folder / LOCK)
-            holder = folder / ".holder"
-            try:
-                lock.acquire(timeout=0)
-            except filelock.Timeout:
-                who = holder.read_text() if holder.is_file() else "another process"
-                raise RunError(f"{folder} is being written by {who}; wait for it or choose another --out") from None
+            lock = Lock.take(folder)
             _refuse_foreign(folder, plan)  # once more: somebody may have published while we were not holding it
-            holder.write_text(f"pid {os.getpid()} on {socket.gethostname()}")
+            lock.sign()
             shutil.rmtree(folder / ".work", ignore_errors=True)
             (folder / ".work").mkdir()
         return cls(folder, lock)
@@ -66,7 +57,6 @@ class Workshop:
 
     def __exit__(self, *exc: object) -> None:
         shutil.rmtree(self.folder / ".work", ignore_errors=True)
-        (self.folder / ".holder").unlink(missing_ok=True)
         self.lock.release()
 
     def keep(self, sifted: pl.DataFrame) -> None:

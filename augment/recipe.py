@@ -13,6 +13,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from augment.errors import RecipeError
 from augment.registry import closest
 
+Model = TypeVar("Model", bound=BaseModel)
 AMOUNT = r"[1-9][0-9]{0,8}x?"
 
 
@@ -34,7 +35,8 @@ def _factor(value: Any) -> Any:
         raise ValueError(f"'{value}' is no factor; write 3x") from None
 
 
-def _share(value: Any) -> Any:
+def share(value: Any) -> Any:
+    """`20%` as 0.2; everything else as it is."""
     if isinstance(value, str) and value.endswith("%"):
         try:
             return float(value[:-1]) / 100
@@ -74,7 +76,7 @@ class Recipe(BaseModel):
     settings: dict[str, dict[str, Any]] = Field(default={}, alias="set")
     path: Path | None = None
     map: dict[str, str] = {}
-    holdout: Annotated[float | None, BeforeValidator(_share), Field(ge=0, lt=1)] = None
+    holdout: Annotated[float | None, BeforeValidator(share), Field(ge=0, lt=1)] = None
     exam: str | None = None
     limit: Annotated[int | None, Field(ge=1)] = None
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
@@ -141,15 +143,23 @@ def read_recipe(flags: Mapping[str, Any], file: Path | None = None) -> Recipe:
     Raises:
         RecipeError: the file is missing or broken, or a key or value is wrong; the key is named.
     """
+    if not flags.get("source") and not (file and _toml(file).get("source")):
+        raise RecipeError("no source given; try --source sample, or a file, or owner/name from the hub")
+    return read_keys(Recipe, flags, file, "recipe")
+
+
+def read_keys(model: type[Model], flags: Mapping[str, Any], file: Path | None, what: str) -> Model:
+    """A `model` of `flags` (unset ones are None) over the keys of a TOML `file`.
+
+    Raises:
+        RecipeError: the file is missing or broken, or a key or value is wrong; the key is named.
+    """
     written: dict[str, Any] = {}
     if file is not None:
         written = _toml(file)
         written.pop("schedule", None)  # when it runs decides nothing about what it makes
         written.setdefault("name", file.stem)
-    merged = {**written, **{key: value for key, value in flags.items() if value is not None}}
-    if not merged.get("source"):
-        raise RecipeError("no source given; try --source sample, or a file, or owner/name from the hub")
-    return _validated(Recipe, merged, "recipe")
+    return _validated(model, {**written, **{key: value for key, value in flags.items() if value is not None}}, what)
 
 
 def read_schedule(flags: Mapping[str, Any], file: Path) -> Schedule:
@@ -175,9 +185,6 @@ def _toml(file: Path) -> dict[str, Any]:
         raise RecipeError(f"no recipe file {file}; check the path") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise RecipeError(f"recipe {file} is not valid TOML: {error}") from None
-
-
-Model = TypeVar("Model", bound=BaseModel)
 
 
 def _validated(model: type[Model], values: Mapping[str, Any], what: str) -> Model:

@@ -5,9 +5,11 @@ A newcomer is one file and one table line, or an entry point in a package of its
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 import importlib
 import inspect
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import entry_points
@@ -45,6 +47,32 @@ class Table:
             raise RecipeError(f"no {self.kind} called '{name}'; {closest(name, sorted(targets))}")
         module, _, attribute = targets[name].partition(":")
         return getattr(importlib.import_module(module), attribute)
+
+    def build(self, name: str, settings: Mapping[str, Any]) -> Any:
+        """The frozen dataclass called `name`, made with `settings`; the others of its fields keep their defaults.
+
+        Raises:
+            RecipeError: no such name, a setting it does not have, or a value that makes no sense.
+        """
+        from pydantic import TypeAdapter, ValidationError
+
+        kind = self.load(name)
+        known = {each.name: str(each.type) for each in dataclasses.fields(kind)}
+        for key, value in settings.items():
+            if key not in known:
+                listed = ", ".join(sorted(known)) or "none"
+                raise RecipeError(f"{self.kind} '{name}' has no setting '{key}'; known: {listed}")
+            if isinstance(value, float) and not math.isfinite(value):
+                raise RecipeError(f"{name}.{key}: {value} is no number to compare with")
+            if isinstance(value, bool) and not known[key].startswith("bool"):
+                raise RecipeError(f"{name}.{key}: should not be {str(value).lower()}")
+        try:
+            return TypeAdapter(kind).validate_python(dict(settings))
+        except ValidationError as error:
+            fault = error.errors()[0]
+            key = ".".join(str(part) for part in fault["loc"])
+            message = fault["msg"][:1].lower() + fault["msg"][1:]
+            raise RecipeError(f"{name}.{key}: {message} (got {fault['input']!r})") from None
 
     def summaries(self) -> Iterator[tuple[str, str]]:
         """Each name with the first line of its docstring, in alphabetical order."""

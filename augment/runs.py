@@ -14,9 +14,9 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from augment.errors import RunError
+from augment.lock import LOCK
 from augment.manifest import MANIFEST
 from augment.places import RUNS
-from augment.publish import LOCK
 from augment.registry import closest
 from augment.tables import aligned, escaped, one_line, size_of
 

@@ -96,7 +96,20 @@ def open_source(
     Raises:
         SourceError: it cannot be found or read, or lacks a column it needs.
     """
-    card, tables, origin = _tables(name, path)
+    card, tables, origin = open_tables(name, path)
+    return source_of(name, card, tables, origin, columns=columns, holdout=holdout)
+
+
+def source_of(
+    name: str,
+    card: Card,
+    tables: Sequence[Table],
+    origin: str,
+    *,
+    columns: Mapping[str, str] | None = None,
+    holdout: float | None = None,
+) -> Source:
+    """The source that `tables` make, as `open_source` would have read them."""
     _check_told(tables, columns or {})
     mappings = [_mapping(table, {**card.columns, **(columns or {})}) for table in tables]
     notes = dict.fromkeys(note for _, note in mappings if note)
@@ -167,8 +180,12 @@ def _is_card(name: str) -> bool:
     return name in card_names()
 
 
-def _tables(name: str, path: Path | None) -> tuple[Card, list[Table], str]:
-    """The card, the raw tables and a phrase for where they come from."""
+def open_tables(name: str, path: Path | None = None) -> tuple[Card, list[Table], str]:
+    """The card of a source, its rows as they stand in its files, and a phrase for where they come from.
+
+    Raises:
+        SourceError: it cannot be found or read.
+    """
     if _is_card(name):
         card = read_card(name)
         directory = path or _configured_directory(card)

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import polars as pl
-from pydantic import TypeAdapter, ValidationError
 
 from augment.errors import RecipeError
 from augment.records import VERDICT
@@ -97,26 +94,4 @@ def chain_of(names: Sequence[str], settings: Mapping[str, Mapping[str, Any]] | N
     for name in settings:
         if name not in wanted:
             raise RecipeError(f"filter '{name}' has settings but is not in the chain; add it to --filters")
-    return Chain(tuple(_build(name, settings.get(name, {})) for name in wanted))
-
-
-def _build(name: str, settings: Mapping[str, Any]) -> Filter:
-    kind = TABLE.load(name)
-    known = {each.name: str(each.type) for each in dataclasses.fields(kind)}
-    for key in settings:
-        if key not in known:
-            listed = ", ".join(sorted(known)) or "none"
-            raise RecipeError(f"filter '{name}' has no setting '{key}'; known: {listed}")
-    for key, value in settings.items():
-        if isinstance(value, float) and not math.isfinite(value):
-            raise RecipeError(f"{name}.{key}: {value} is no number to compare with")
-        if isinstance(value, bool) and known[key] != "bool":
-            raise RecipeError(f"{name}.{key}: should not be {str(value).lower()}")
-    try:
-        built: Filter = TypeAdapter(kind).validate_python(dict(settings))
-    except ValidationError as error:
-        fault = error.errors()[0]
-        key = ".".join(str(part) for part in fault["loc"])
-        message = fault["msg"][:1].lower() + fault["msg"][1:]
-        raise RecipeError(f"{name}.{key}: {message} (got {fault['input']!r})") from None
-    return built
+    return Chain(tuple(TABLE.build(name, settings.get(name, {})) for name in wanted))

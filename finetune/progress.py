@@ -1,0 +1,62 @@
+"""What a person sees while an adapter trains: a bar on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from augment.terminal import PLAIN_EVERY
+
+
+class ShowProgress(TrainerCallback):
+    """Shows steps, time left and the last losses on `console`; of several processes only the first one does."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._bar = Progress(
+            TextColumn("training"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[said]}"),
+            console=console,
+            transient=True,
+        )
+        self._said: dict[str, float] = {}
+        self._told = time.monotonic()
+
+    def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kw: Any) -> None:
+        self._first = state.is_world_process_zero
+        if self._first and self._console.is_terminal:
+            self._task = self._bar.add_task("", total=state.max_steps, completed=state.global_step, said="")
+            self._bar.start()
+
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: Mapping[str, float] | None = None,
+        **kw: Any,
+    ) -> None:
+        for name in ("loss", "eval_loss"):
+            if logs and name in logs:
+                self._said[name] = logs[name]
+        said = ", ".join(f"{name.replace('eval_', 'validation ')} {value:.4f}" for name, value in self._said.items())
+        if not self._first:
+            return
+        if self._console.is_terminal:
+            self._bar.update(self._task, completed=state.global_step, said=said)
+        elif time.monotonic() - self._told >= PLAIN_EVERY:
+            self._told = time.monotonic()
+            self._console.print(
+                f"step {state.global_step:,} of {state.max_steps:,}: {said}", highlight=False, soft_wrap=True
+            )
+
+    def on_train_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kw: Any) -> None:
+        self._bar.stop()

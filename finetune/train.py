@@ -1,0 +1,408 @@
+"""A prepared training to an adapter on disk: train, stop and go on exactly, save, export, and say what was done.
+
+The folder: the adapter as PEFT saves it, with its tokenizer; `plain/`, the same as plain LoRA for vLLM and stock PEFT;
+README.md, the training card; curves.svg; training.json; manifest.json, written last.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from accelerate import PartialState
+from peft import PeftModel
+from transformers import EarlyStoppingCallback, PrinterCallback, ProgressCallback, TrainerCallback, TrainingArguments
+
+from augment import __version__
+from augment.errors import FinetuneError, Interrupted, RunError
+from augment.lock import LOCK, Lock
+from augment.manifest import MANIFEST, digest_of
+from finetune.batches import Flattened, Padded, check_packing
+from finetune.card import training_card
+from finetune.curves import draw
+from finetune.export import export
+from finetune.model import load
+from finetune.objectives.readout import Readout
+from finetune.prepare import Prepared
+from finetune.recipe import world_size
+from finetune.trainer import COMPLETE, PERTURBATION, AdapterTrainer, Completing, Perturbing, Stopping
+
+CHECKPOINTS = "checkpoints"
+TRAINING = "training.json"
+PLAIN = "plain"
+EVALUATIONS = 10
+"""How often a training is evaluated and saved, unless told otherwise."""
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A finished adapter. `record` is what training.json holds; `already` tells that it was there before."""
+
+    path: Path
+    record: dict[str, Any]
+    already: bool = False
+
+
+def train(
+    prepared: Prepared,
+    *,
+    tell: Callable[[str], None] = lambda _: None,
+    watch: Sequence[TrainerCallback] = (),
+    stop: threading.Event | None = None,
+) -> Trained:
+    """Train, or go on where an earlier process stopped, and write everything into `prepared.out`.
+
+    `tell` takes lines for the user, `watch` are callbacks of Trainer's, `stop` ends after the step under way.
+
+    Raises:
+        FinetuneError: it does not fit into memory, or the loss is not finite.
+        Interrupted: `stop` was set; the same call goes on.
+        RunError: the folder holds something else, or another process is writing it.
+    """
+    out = prepared.out
+    stop = stop or threading.Event()
+    with _folder(prepared) as done:
+        if done is not None:
+            return Trained(out, done, already=True)
+        with _enough_memory(prepared):
+            started = time.monotonic()
+            if torch.cuda.is_available():
+                torch.cuda.reset_peak_memory_stats()
+            trainer = _trainer(prepared, watch, stop)
+            checkpoint = _last_checkpoint(out / CHECKPOINTS)
+            if checkpoint is not None:
+                tell(f"going on at step {checkpoint.name.partition('-')[2]} of {prepared.forecast.steps}")
+                _restore(trainer, checkpoint)
+            trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint is not None else None)
+        if stop.is_set() and trainer.state.global_step < prepared.forecast.steps:
+            raise Interrupted(f"stopped at step {trainer.state.global_step} of {prepared.forecast.steps}")
+        begun = int(checkpoint.name.partition("-")[2]) if checkpoint is not None else 0
+        measured = {"seconds": round(time.monotonic() - started, 1), "from_step": begun, "memory": _peak()}
+        record = _record(prepared, trainer, measured)
+        if trainer.is_world_process_zero():
+            _publish(prepared, trainer, record)
+        trainer.accelerator.wait_for_everyone()
+        return Trained(out, record)
+
+
+def _trainer(prepared: Prepared, watch: Sequence[TrainerCallback], stop: threading.Event) -> AdapterTrainer:
+    recipe = prepared.recipe
+    pad = prepared.tokenizer.pad_token_id
+    assert isinstance(pad, int)
+    base = load(
+        prepared.base,
+        dtype=prepared.dtype,
+        four_bit=recipe.quantize == "4bit",
+        labels=prepared.labels,
+        pad=pad,
+        seed=recipe.seed,
+    )
+    if recipe.packing and prepared.labels:
+        raise FinetuneError("--packing is for conversations; leave it out for a classification")
+    if recipe.packing:
+        check_packing(base, prepared.train.examples()[:256])
+    model: PeftModel = prepared.method.adapter.attach(base)
+    for parameter in model.parameters():
+        if parameter.requires_grad:
+            parameter.data = parameter.data.float()  # a head trained in bf16 would round its steps away
+    perturbation = prepared.method.perturbation.attach(model) if prepared.method.perturbation else None
+    callbacks: list[TrainerCallback] = [*watch, Stopping(stop)]
+    if recipe.patience is not None:
+        callbacks.append(EarlyStoppingCallback(recipe.patience))
+    if perturbation is not None:
+        callbacks.append(Perturbing(perturbation))
+    try:
+        trainer = AdapterTrainer(
+            model,
+            objective=prepared.method.objective,
+            readout=Readout(model, hidden=prepared.fused),
+            perturbation=perturbation,
+            args=_arguments(prepared),
+            train_dataset=prepared.train,
+            eval_dataset=prepared.validation if len(prepared.validation) else None,
+            data_collator=Flattened() if recipe.packing else Padded(pad),
+            callbacks=[*callbacks, Completing()],
+        )
+    except (RuntimeError, ImportError) as error:
+        if (recipe.report_to and "report" in f"{error}".lower()) or "installed" in f"{error}":
+            told = f"{error}".partition("\n")[0]
+            raise FinetuneError(f"--report-to {recipe.report_to}: {told}") from None
+        raise
+    trainer.remove_callback(ProgressCallback)
+    trainer.remove_callback(PrinterCallback)
+    return trainer
+
+
+def _arguments(prepared: Prepared) -> TrainingArguments:
+    recipe, forecast = prepared.recipe, prepared.forecast
+    every = recipe.eval_every or max(1, round(forecast.steps / EVALUATIONS))
+    judged = len(prepared.validation) > 0
+    if recipe.report_to:
+        os.environ.setdefault("TENSORBOARD_LOGGING_DIR", str(prepared.out / "tensorboard"))
+    given = prepared.recipe.settings.get("training", {})
+    try:
+        return TrainingArguments(
+            output_dir=str(prepared.out / CHECKPOINTS),
+            per_device_train_batch_size=forecast.micro_batch,
+            per_device_eval_batch_size=forecast.micro_batch,
+            gradient_accumulation_steps=prepared.accumulate,
+            max_steps=forecast.steps,
+            learning_rate=prepared.method.learning_rate,
+            lr_scheduler_type=recipe.schedule,
+            warmup_steps=round(recipe.warmup * forecast.steps),
+            weight_decay=recipe.weight_decay,
+            bf16=prepared.dtype == torch.bfloat16,
+            activation_checkpointing=recipe.gradient_checkpointing,
+            activation_checkpointing_kwargs={"use_reentrant": False} if recipe.gradient_checkpointing else None,
+            logging_steps=recipe.log_every,
+            logging_first_step=True,
+            logging_nan_inf_filter=False,
+            eval_strategy="steps" if judged else "no",
+            eval_steps=every,
+            eval_on_start=judged and _last_checkpoint(prepared.out / CHECKPOINTS) is None,
+            save_strategy="steps",
+            save_steps=every,
+            save_total_limit=2,
+            load_best_model_at_end=recipe.patience is not None,
+            metric_for_best_model="eval_loss" if judged else None,
+            greater_is_better=False if judged else None,
+            report_to=[each.strip() for each in recipe.report_to.split(",")] if recipe.report_to else [],
+            run_name=prepared.out.name,
+            seed=recipe.seed,
+            use_cpu=not torch.cuda.is_available(),
+            remove_unused_columns=False,
+            disable_tqdm=True,
+            average_tokens_across_devices=False,  # AdapterTrainer counts over all processes itself
+            ddp_find_unused_parameters=False,
+            dataloader_pin_memory=torch.cuda.is_available(),
+            **given,
+        )
+    except TypeError as error:
+        raise FinetuneError(f"--set training: {error}".replace("TrainingArguments.__init__() ", "")) from None
+    except ValueError as error:
+        told = f"{error}".partition("\n")[0]
+        raise FinetuneError(f"Trainer refuses these settings: {told}; look at --set training and --report-to") from None
+
+
+def _restore(trainer: AdapterTrainer, checkpoint: Path) -> None:
+    saved = checkpoint / PERTURBATION
+    if trainer.perturbation is not None and saved.is_file():
+        trainer.perturbation.load_state_dict(torch.load(saved, weights_only=True))
+
+
+@contextmanager
+def _folder(prepared: Prepared) -> Iterator[dict[str, Any] | None]:
+    """The folder held by this process, with what an earlier process left; the record of a finished training.
+
+    Of several processes that train together the first one holds it; the others look when it is ready.
+    """
+    out = prepared.out
+    if int(os.environ.get("RANK", "0")):
+        _meet()
+        yield _record_in(out)
+        return
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        _refuse_foreign(prepared)
+        lock = Lock.take(out)
+        lock.sign()
+    except OSError as error:
+        raise RunError(f"cannot write to {out}: {error.strerror}; choose another --out") from None
+    try:
+        done = _finished(prepared)
+        _meet()
+        yield done
+    finally:
+        lock.release()
+
+
+def _refuse_foreign(prepared: Prepared) -> None:
+    out = prepared.out
+    if not (out / LOCK).exists() and any(out.iterdir()):
+        raise RunError(f"{out} is not empty and not a training's folder; choose another --out")
+    other = _identity_in(out)
+    if other is None or other == prepared.identity:
+        return
+    if not prepared.recipe.overwrite:
+        raise RunError(f"{out} holds another training ({other[:8]}); choose another --out, or add --overwrite")
+    for each in out.iterdir():
+        if each.name != LOCK:
+            shutil.rmtree(each) if each.is_dir() else each.unlink()
+
+
+def _identity_in(out: Path) -> str | None:
+    for place in (out / TRAINING, out / CHECKPOINTS / TRAINING):
+        try:
+            return str(json.loads(place.read_text("utf-8"))["identity"])
+        except (OSError, ValueError, KeyError):
+            continue
+    return None
+
+
+def _finished(prepared: Prepared) -> dict[str, Any] | None:
+    """The record of a finished training; else its checkpoints are made ready: no half one, and whose they are."""
+    out = prepared.out
+    if (done := _record_in(out)) is not None:
+        return done
+    checkpoints = out / CHECKPOINTS
+    checkpoints.mkdir(exist_ok=True)
+    for each in checkpoints.glob("checkpoint-*"):
+        if not (each / COMPLETE).is_file():
+            shutil.rmtree(each)
+    (checkpoints / TRAINING).write_text(json.dumps({"identity": prepared.identity}), "utf-8")
+    return None
+
+
+def _record_in(out: Path) -> dict[str, Any] | None:
+    if not (out / MANIFEST).is_file():
+        return None
+    return cast("dict[str, Any]", json.loads((out / TRAINING).read_text("utf-8")))
+
+
+def _meet() -> None:
+    """Wait for the other processes of this training, if there are any."""
+    if world_size() > 1:
+        PartialState(cpu=not torch.cuda.is_available()).wait_for_everyone()
+
+
+def _last_checkpoint(folder: Path) -> Path | None:
+    whole = [each for each in folder.glob("checkpoint-*") if (each / COMPLETE).is_file()]
+    return max(whole, key=lambda each: int(each.name.partition("-")[2]), default=None)
+
+
+def _record(prepared: Prepared, trainer: AdapterTrainer, measured: dict[str, Any]) -> dict[str, Any]:
+    """Everything about the training, for training.json."""
+    from dataclasses import asdict
+
+    state, method, size = trainer.state, prepared.method, prepared.forecast.size
+    judged = [each for each in state.log_history if "eval_loss" in each]
+    best = min(judged, key=lambda each: each["eval_loss"], default=None)
+    kept = best if prepared.recipe.patience is not None else (judged[-1] if judged else None)
+    rows = prepared.rows
+    return {
+        "identity": prepared.identity,
+        "base": {"name": prepared.base.name, "revision": prepared.base.revision},
+        "data": {
+            "name": rows.name,
+            "identity": rows.identity,
+            "manifest": rows.manifest,
+            "task": rows.task,
+            "labels": list(prepared.labels),
+            "train": prepared.forecast.examples,
+            "validation": prepared.forecast.validation,
+            "aside": prepared.aside,
+            "lost": dict(prepared.lost),
+        },
+        "method": {
+            "adapter": {"name": method.adapter.name, **asdict(method.adapter)},
+            "objective": {"name": method.objective.name, **asdict(method.objective)},
+            "perturbation": {"name": method.perturbation.name, **asdict(method.perturbation)}
+            if method.perturbation
+            else None,
+            "learning_rate": method.learning_rate,
+        },
+        "recipe": prepared.recipe.model_dump(mode="json", by_alias=True, exclude={"out", "overwrite", "name"}),
+        "parameters": {"trainable": size.trainable, "model": size.parameters, "layers": size.layers},
+        "tokens": {"epoch": prepared.forecast.tokens, "learned": prepared.forecast.learned},
+        "steps": {
+            "planned": prepared.forecast.steps,
+            "done": state.global_step,
+            "kept": (kept or {}).get("step", state.global_step),
+        },
+        "precision": str(prepared.dtype).removeprefix("torch."),
+        "length": prepared.length,
+        "packed": prepared.recipe.packing,
+        "processes": world_size(),
+        "validation": {"before": judged[0] if judged else None, "after": kept},
+        "expected": prepared.forecast.memory,
+        "measured": measured,
+        "versions": {name: version(name) for name in ("torch", "transformers", "peft", "accelerate")}
+        | {"augment": __version__},
+        "history": [each for each in state.log_history if "train_runtime" not in each],
+    }
+
+
+def _publish(prepared: Prepared, trainer: AdapterTrainer, record: dict[str, Any]) -> None:
+    """Write the finished folder, each file beside its place first, the manifest last."""
+    out = prepared.out
+    model = cast(PeftModel, trainer.accelerator.unwrap_model(trainer.model))
+    with tempfile.TemporaryDirectory(prefix=".saving-", dir=out) as name:
+        folder = Path(name)
+        model.save_pretrained(str(folder))
+        prepared.tokenizer.save_pretrained(folder)
+        record["exported"] = _exported(folder, folder / PLAIN)
+        prepared.tokenizer.save_pretrained(folder / PLAIN)
+        (folder / "curves.svg").write_text(draw(record["history"]), "utf-8")
+        (folder / "README.md").write_text(training_card(record), "utf-8")
+        (folder / TRAINING).write_text(json.dumps(record, ensure_ascii=False, indent=1), "utf-8")
+        shutil.rmtree(out / PLAIN, ignore_errors=True)
+        for each in sorted(folder.iterdir()):
+            each.replace(out / each.name)
+    files = {
+        str(each.relative_to(out)): digest_of(each)
+        for each in sorted(out.rglob("*"))
+        if each.is_file()
+        and not each.name.startswith(".")
+        and each.relative_to(out).parts[0] not in (CHECKPOINTS, "tensorboard")
+    }
+    manifest = {"version": __version__, "identity": prepared.identity, "files": files}
+    beside = out / f".{MANIFEST}"
+    beside.write_text(json.dumps(manifest, indent=1), "utf-8")
+    beside.replace(out / MANIFEST)
+    shutil.rmtree(out / CHECKPOINTS, ignore_errors=True)
+
+
+def _exported(native: Path, plain: Path) -> dict[str, Any]:
+    done = export(native, plain)
+    return {"rank": done.rank, "error": done.error, "servable": done.servable}
+
+
+def _peak() -> int:
+    """Bytes: the most that was allocated on this GPU, or the most that this process ever had."""
+    if torch.cuda.is_available():
+        return torch.cuda.max_memory_allocated()
+    import resource
+    import sys
+
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return most if sys.platform == "darwin" else most * 1024
+
+
+@contextmanager
+def _enough_memory(prepared: Prepared) -> Iterator[None]:
+    """Turns what a full memory raises into what to change."""
+    try:
+        yield
+    except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+        told = f"{error}".lower()
+        if (
+            not isinstance(error, torch.OutOfMemoryError | MemoryError)
+            and "alloc" not in told
+            and "out of memory" not in told
+        ):
+            raise
+        recipe, micro_batch = prepared.recipe, prepared.forecast.micro_batch
+        ways = [
+            f"--micro-batch {_next_smaller(micro_batch)}" if micro_batch > 1 else "",
+            "" if recipe.gradient_checkpointing else "--gradient-checkpointing (same result, slower)",
+            "" if prepared.dtype == torch.bfloat16 else "--precision bf16",
+            "" if recipe.quantize else "--quantize 4bit",
+            f"a smaller --length than {prepared.length}",
+        ]
+        raise FinetuneError(f"out of memory: use {', or '.join(way for way in ways if way)}") from None
+
+
+def _next_smaller(micro_batch: int) -> int:
+    """The largest divisor below: it divides the batch too."""
+    return next(size for size in range(micro_batch - 1, 0, -1) if micro_batch % size == 0)
