@@ -1,0 +1,279 @@
+"""From training to serving: a saved adapter, its export and its merge give the same greedy answers.
+
+In processes of their own: our package on the saved folder, stock PEFT on the export, and, where AUGMENT_VLLM_PYTHON is
+the python of an environment with vLLM, vLLM and its OpenAI-compatible server on the export.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
+
+from finetune import adapters
+from finetune.export import export, merge
+from tests.finetune.greedy import TOKENS, Said, answer, load
+from tests.finetune.models import ROOT, SIZES, run, train
+
+VLLM = os.environ.get("AUGMENT_VLLM_PYTHON")
+with_vllm = pytest.mark.skipif(not VLLM, reason="AUGMENT_VLLM_PYTHON names no environment with vLLM")
+
+TIE = 1e-3
+"""Two logits this close are a tie: rounding (1e-5 here, where logits spread over 10) may put either one first."""
+PROMPTS = ("How long does a cough last?", "Is 150/95 too high?", "失眠怎么办", "I can't sleep.")
+PATTERNS = {"rslora": True, "rank_pattern": {"k_proj": 4}, "alpha_pattern": {"up_proj": 3}}
+FORMS: Mapping[str, tuple[str, float, Mapping[str, object]]] = {
+    # the adapter, its learning rate, its options over rank 6 and alpha 9
+    "lora": ("lora", 1e-2, {}),
+    "lora-patterns": ("lora", 1e-2, PATTERNS),
+    "lora-q-down": ("lora", 1e-2, {"targets": ("q_proj", "down_proj")}),  # vLLM packs q with k and v
+    "pissa": ("pissa", 3e-3, {}),
+    "pissa-20": ("pissa", 3e-3, {"rank": 20}),
+    "slora": ("slora", 1e-2, PATTERNS),
+    "nlora": ("nlora", 3e-3, {}),
+    "nlora-patterns": ("nlora", 3e-3, PATTERNS),
+    "nlora-pinv": ("nlora", 3e-3, {"core": "pinv"}),
+    "nlora-copy": ("nlora", 3e-3, {"core": "copy"}),
+    "nlora-released": ("nlora", 3e-3, {"core": "copy", "anchored": False}),
+    "inttune": ("inttune", 3e-2, {}),
+    "inttune-svd": ("inttune", 3e-2, {"bases": "svd"}),
+    "inttune-released": ("inttune", 3e-2, {"anchored": False}),
+}
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A base model, and each form's folders in `saved`, `exported` and `merged`; what base and merges say to `prompts`,
+    by transformers."""
+
+    place: Path
+    words: PreTrainedTokenizerFast
+    prompts: list[list[int]]
+    said: Mapping[str, list[Said]]
+
+    @property
+    def exports(self) -> dict[str, str]:
+        return {form: str(self.place / "exported" / form) for form in FORMS}
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    place = tmp_path_factory.mktemp("served")
+    base, words = place / "base", tokenizer()
+    words.save_pretrained(base)
+    shape = {**SIZES, "vocab_size": len(words), "head_dim": 32, "max_position_embeddings": 256}
+    torch.manual_seed(0)
+    Qwen3ForCausalLM(Qwen3Config(**shape, initializer_range=0.2)).save_pretrained(base)  # large: few ties
+    prompts = [words(text)["input_ids"] for text in PROMPTS]
+    said = {"base": [answer(load(base), prompt) for prompt in prompts]}
+    for form, (name, lr, options) in FORMS.items():
+        saved, exported, merged = (place / what / form for what in ("saved", "exported", "merged"))
+        adapter = adapters.TABLE.load(name)(**{"rank": 6, "alpha": 9, **options})
+        train(adapter.attach(load(base)), lr=lr).save_pretrained(saved)
+        export(saved, exported)
+        merge(saved, merged)
+        whole = load(merged)
+        said[form] = [answer(whole, prompt) for prompt in prompts]
+    return Trained(place, words, prompts, said)
+
+
+def tokenizer() -> PreTrainedTokenizerFast:
+    """A byte-level BPE of the bundled rows, with a chat template."""
+    made = Tokenizer(models.BPE())
+    made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    made.decoder = decoders.ByteLevel()
+    special, letters = ["<end>", "<user>", "<assistant>"], pre_tokenizers.ByteLevel.alphabet()
+    trainer = trainers.BpeTrainer(vocab_size=512, special_tokens=special, initial_alphabet=letters)
+    rows = [json.loads(line) for file in sorted((ROOT / "data/sample").glob("*.jsonl")) for line in file.open("rb")]
+    made.train_from_iterator((str(text) for row in rows for text in row.values()), trainer)
+    template = "{% for each in messages %}<{{ each.role }}>{{ each.content }}<end>{% endfor %}<assistant>"
+    return PreTrainedTokenizerFast(tokenizer_object=made, eos_token="<end>", chat_template=template)
+
+
+def agree(found: Mapping[str, Sequence[Sequence[Any]]], said: Mapping[str, Sequence[Said]]) -> None:
+    """The same tokens with the same probabilities, up to the first tie of each answer; there are few."""
+    assert found.keys() == said.keys()
+    compared = whole = 0
+    for form, answers in said.items():
+        for (tokens, logprobs, *_), own in zip(found[form], answers, strict=True):
+            until = next((place for place, margin in enumerate(own.margins) if margin < TIE), TOKENS)
+            assert (form, tokens[:until]) == (form, own.tokens[:until])
+            assert logprobs[:until] == pytest.approx(own.logprobs[:until], abs=TIE), form
+            compared, whole = compared + until, whole + TOKENS
+    assert compared > 0.9 * whole
+
+
+def test_training_makes_each_adapter_say_something_of_its_own(trained):
+    for place in range(len(PROMPTS)):
+        own = [said[place].tokens for form, said in trained.said.items() if form != "base"]
+        assert trained.said["base"][place].tokens not in own
+    assert len({str([each.tokens for each in said]) for said in trained.said.values()}) == 1 + len(FORMS)
+
+
+@pytest.mark.parametrize(("what", "stock"), [("saved", False), ("exported", True)])
+def test_a_fresh_process_says_what_the_merged_model_says(what, stock, trained, tmp_path):
+    out = tmp_path / "said.json"
+    done = run(
+        f"""
+import json
+from pathlib import Path
+from peft import PeftModel
+from tests.finetune.greedy import answer, load
+if not {stock}:
+    import finetune.adapters.tuner
+place, said = Path({str(trained.place)!r}), {{}}
+for folder in (place / {what!r}).iterdir():
+    model = PeftModel.from_pretrained(load(place / "base"), folder).eval()
+    assert (type(model.base_model).__name__ == "LoraModel") == {stock}
+    said[folder.name] = [answer(model, prompt) for prompt in {trained.prompts!r}]
+Path({str(out)!r}).write_text(json.dumps(said), "utf-8")
+""",
+        stock=stock,
+    )
+    assert done.returncode == 0, done.stderr
+    agree(json.loads(out.read_text("utf-8")), {form: trained.said[form] for form in FORMS})
+
+
+@with_vllm
+def test_vllm_serves_every_export_with_the_merged_models_answers(trained, settings, tmp_path):
+    found = vllm(trained.place / "base", trained.exports, trained.prompts, settings, tmp_path)
+    agree(found, trained.said)
+
+
+@with_vllm
+def test_vllm_runs_a_merged_model(trained, settings, tmp_path):
+    found = vllm(trained.place / "merged/nlora", {}, trained.prompts, settings, tmp_path)
+    agree(found, {"base": trained.said["nlora"]})
+
+
+@with_vllm
+def test_the_openai_server_answers_as_the_adapter_that_is_named(trained, settings, tmp_path):
+    with served(trained.place / "base", {"nlora": trained.exports["nlora"]}, settings, tmp_path) as server:
+        assert {each["id"] for each in asked(f"{server}/v1/models")["data"]} == {"base", "nlora"}
+        greedy = {"temperature": 0, "max_tokens": TOKENS, "ignore_eos": True, "return_token_ids": True}
+        found: dict[str, list[tuple[list[int], list[float]]]] = {"base": [], "nlora": []}
+        for name, answers in found.items():
+            for prompt in trained.prompts:
+                body = {"model": name, "prompt": prompt, "logprobs": 1, **greedy}
+                choice = asked(f"{server}/v1/completions", body)["choices"][0]
+                answers.append((choice["token_ids"], choice["logprobs"]["token_logprobs"]))
+        agree(found, {name: trained.said[name] for name in found})
+
+        talk = [{"role": "user", "content": PROMPTS[0]}]
+        reply = asked(f"{server}/v1/chat/completions", {"model": "nlora", "messages": talk, "logprobs": True, **greedy})
+        choice = reply["choices"][0]
+    prompt = trained.words.apply_chat_template(talk, tokenize=True, return_dict=False)
+    assert reply["prompt_token_ids"] == prompt
+    logprobs = [each["logprob"] for each in choice["logprobs"]["content"]]
+    said = [answer(load(trained.place / "merged/nlora"), prompt)]
+    agree({"chat": [(choice["token_ids"], logprobs)]}, {"chat": said})
+    assert choice["message"]["content"] == trained.words.decode(choice["token_ids"], skip_special_tokens=True)
+
+
+@pytest.fixture(scope="module")
+def settings(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """vLLM's environment: offline, what it keeps in a folder of ours, threads not bound to cores that others use."""
+    folder = tmp_path_factory.mktemp("vllm")
+    return {
+        **os.environ,
+        "DO_NOT_TRACK": "1",
+        "HF_HUB_OFFLINE": "1",
+        "VLLM_CACHE_ROOT": str(folder / "cache"),
+        "VLLM_CONFIG_ROOT": str(folder / "config"),
+        "VLLM_NO_USAGE_STATS": "1",
+        "VLLM_CPU_KVCACHE_SPACE": "1",
+        "VLLM_CPU_OMP_THREADS_BIND": "nobind",
+        "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
+        "OMP_NUM_THREADS": "2",
+    }
+
+
+def vllm(
+    model: Path, loras: Mapping[str, str], prompts: list[list[int]], settings: Mapping[str, str], folder: Path
+) -> Any:
+    """What an engine on `model` says, by the name of each LoRA, and alone, as "base"."""
+    assert VLLM
+    out = folder / "said.json"
+    job = {"model": str(model), "loras": loras, "rank": 64, "prompts": prompts, "tokens": TOKENS, "out": str(out)}
+    done = subprocess.run(
+        [VLLM, "-I", Path(__file__).with_name("vllm_greedy.py")],
+        input=json.dumps(job),
+        capture_output=True,
+        text=True,
+        cwd=folder,
+        env=settings,
+        timeout=600,
+    )
+    assert done.returncode == 0, done.stdout[-5000:] + done.stderr[-5000:]
+    return json.loads(out.read_text("utf-8"))
+
+
+@contextmanager
+def served(base: Path, loras: Mapping[str, str], settings: Mapping[str, str], folder: Path) -> Iterator[str]:
+    """The address of vLLM's server. Not `vllm serve`, the same by another door: its command looks up the version of a
+    package `vllm`, which the CPU build is not called, and fails."""
+    assert VLLM
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    command = [VLLM, "-I", "-m", "vllm.entrypoints.openai.api_server", "--host", "127.0.0.1", "--port", port]
+    command += ["--model", base, "--served-model-name", "base", "--dtype", "float32", "--enforce-eager"]
+    command += [
+        "--max-model-len",
+        "256",
+        "--distributed-executor-backend",
+        "uni",
+        "--enable-lora",
+        "--max-lora-rank",
+        "16",
+    ]
+    command += ["--lora-modules", *(f"{name}={path}" for name, path in loras.items())]
+    log = folder / "server.log"
+    with log.open("wb") as file:
+        server = subprocess.Popen(command, stdout=file, stderr=file, cwd=folder, env=settings, start_new_session=True)
+    try:
+        deadline = time.monotonic() + 300
+        while not _answers(f"http://127.0.0.1:{port}/health"):
+            assert server.poll() is None and time.monotonic() < deadline, log.read_text("utf-8", "replace")[-5000:]
+            time.sleep(0.2)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        server.terminate()
+        try:
+            server.wait(60)
+        except subprocess.TimeoutExpired:
+            os.killpg(server.pid, signal.SIGKILL)
+            server.wait()
+
+
+def _answers(address: str) -> bool:
+    try:
+        with urllib.request.urlopen(address, timeout=5) as reply:
+            return reply.status == 200
+    except OSError:
+        return False
+
+
+def asked(address: str, body: Mapping[str, Any] | None = None) -> Any:
+    data = None if body is None else json.dumps(body).encode()
+    request = urllib.request.Request(address, data, {"Content-Type": "application/json"})
+    try:
+        with urllib.request.urlopen(request, timeout=120) as reply:
+            return json.load(reply)
+    except urllib.error.HTTPError as error:
+        raise AssertionError(f"{error}: {error.read().decode()}") from None
