@@ -118,10 +118,12 @@ def _first() -> bool:
 
 def _quiet() -> None:
     """Keep off the terminal what transformers says to its developers."""
+    import logging as standard
     import warnings
 
     from transformers.utils import logging
 
+    standard.getLogger("huggingface_hub").setLevel(standard.ERROR)  # our one line says what its retries would
     logging.set_verbosity_error()  # type: ignore[no-untyped-call]
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     warnings.filterwarnings("ignore", category=FutureWarning)
@@ -181,9 +183,9 @@ def _report(trained: Trained) -> None:
     if trained.already:
         typer.echo("it was trained before; nothing was done")
     if before is not None:
-        typer.echo(
-            f"validation loss {before['eval_loss']:.4f} before, {after['eval_loss']:.4f} at step {after['step']:,}"
-        )
+        what = "rows" if record["data"]["labels"] else "tokens"
+        typer.echo(f"validation loss {before['eval_loss']:.4f} before, {after['eval_loss']:.4f} after")
+        typer.echo(f"{what} guessed right {before['eval_accuracy']:.1%} before, {after['eval_accuracy']:.1%} after")
     typer.echo(f"{record['steps']['done']:,} steps in {record['measured']['seconds']} s:")
     typer.echo(trained.path)
 
@@ -251,6 +253,7 @@ def merge(
 
     with needs("torch", "finetune"), needs("peft", "finetune"):
         from finetune.export import merge as write
+    _quiet()
     done = write(folder, out, base, dtype)
     typer.echo(f"{done.parameters:,} parameters in {done.dtype}, {done.layers} layers merged")
     typer.echo(done.path)

@@ -172,7 +172,11 @@ def merge(directory: Path, out: Path, base: str | None = None, dtype: str = "flo
     with _beside(out) as folder:
         try:
             kind = kinds.get(saved.config.get("task_type"), AutoModelForCausalLM)
-            model = kind.from_pretrained(name, dtype=torch.float32)
+            labels = dict(enumerate(saved.config.get("labels") or ()))
+            more = (
+                {"id2label": labels, "label2id": {label: number for number, label in labels.items()}} if labels else {}
+            )
+            model = kind.from_pretrained(name, dtype=torch.float32, **more)
         except (OSError, ValueError) as error:
             raise FinetuneError(
                 f"base model {name} cannot be loaded ({_first_line(error)}); say which with --base"

@@ -64,6 +64,8 @@ def prepare(recipe: FinetuneRecipe) -> Prepared:
     rows = open_rows(recipe.data, recipe.task, recipe.map)
     method = method_of(recipe, rows.task)
     labels = _labels(rows)
+    if recipe.packing and labels:
+        raise RecipeError("--packing is for conversations; leave it out for a classification")
     model = method.adapter.attach(skeleton(base, labels))  # whatever does not fit is told before an hour of loading
     fused, notes = _fused(model, labels)
     tokenizer = open_tokenizer(base)

@@ -59,4 +59,5 @@ class ShowProgress(TrainerCallback):
             )
 
     def on_train_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kw: Any) -> None:
-        self._bar.stop()
+        if self._console.is_terminal:
+            self._bar.stop()

@@ -28,6 +28,7 @@ from augment import __version__
 from augment.errors import FinetuneError, Interrupted, RunError
 from augment.lock import LOCK, Lock
 from augment.manifest import MANIFEST, digest_of
+from finetune.adapters.tuner import AnchoredConfig
 from finetune.batches import Flattened, Padded, check_packing
 from finetune.card import training_card
 from finetune.curves import draw
@@ -108,11 +109,10 @@ def _trainer(prepared: Prepared, watch: Sequence[TrainerCallback], stop: threadi
         pad=pad,
         seed=recipe.seed,
     )
-    if recipe.packing and prepared.labels:
-        raise FinetuneError("--packing is for conversations; leave it out for a classification")
     if recipe.packing:
         check_packing(base, prepared.train.examples()[:256])
     model: PeftModel = prepared.method.adapter.attach(base)
+    cast(AnchoredConfig, model.peft_config["default"]).labels = list(prepared.labels)
     for parameter in model.parameters():
         if parameter.requires_grad:
             parameter.data = parameter.data.float()  # a head trained in bf16 would round its steps away
@@ -134,9 +134,9 @@ def _trainer(prepared: Prepared, watch: Sequence[TrainerCallback], stop: threadi
             data_collator=Flattened() if recipe.packing else Padded(pad),
             callbacks=[*callbacks, Completing()],
         )
-    except (RuntimeError, ImportError) as error:
-        if (recipe.report_to and "report" in f"{error}".lower()) or "installed" in f"{error}":
-            told = f"{error}".partition("\n")[0]
+    except (RuntimeError, ImportError, ValueError) as error:
+        told = f"{error}".partition("\n")[0]
+        if recipe.report_to and ("installed" in told or "is not supported, only" in told):
             raise FinetuneError(f"--report-to {recipe.report_to}: {told}") from None
         raise
     trainer.remove_callback(ProgressCallback)

@@ -49,7 +49,8 @@ def _register() -> None:
 @dataclass
 class AnchoredConfig(LoraConfig):
     """LoRA's configuration, and which tensors a layer has: `has_core` (N), `anchored` (starts), `core_only` (N alone
-    trains). `method` and `options` say which of our adapters made it, for people to read.
+    trains). `method` and `options` say which of our adapters made it, for people to read; `labels`
+    are the classes of a trained head, in order.
 
     How factors start is not part of it: `attach` sets `start_with`, which is never saved. A configuration that was
     read from a file gives factors that do nothing, but can learn, until the checkpoint fills them.
@@ -60,6 +61,7 @@ class AnchoredConfig(LoraConfig):
     core_only: bool = False
     method: str = "lora"
     options: dict[str, Any] = field(default_factory=dict)
+    labels: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         super().__post_init__()  # type: ignore[no-untyped-call]
