@@ -38,6 +38,7 @@ class Info:
     native: bool
     base: str | None
     task: str | None
+    labels: tuple[str, ...]
     ranks: tuple[int, ...]
     alpha: float
     rslora: bool
@@ -86,6 +87,7 @@ def info(directory: Path) -> Info:
         native=saved.ours,
         base=config.get("base_model_name_or_path") or None,
         task=config.get("task_type"),
+        labels=tuple(config.get("labels") or ()),
         ranks=tuple(sorted({layer.rank for layer in saved.layers})),
         alpha=config["lora_alpha"],
         rslora=bool(config.get("use_rslora")),

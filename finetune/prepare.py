@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -77,6 +77,7 @@ def prepare(recipe: FinetuneRecipe) -> Prepared:
     if not train:
         why = ", ".join(f"{count:,} {reason}" for reason, count in lost.items())
         raise FinetuneError(f"no row of {rows.name} is left to train on ({why}); raise --length{_context(base)}")
+    _check_vocabulary(base, tokenizer, [*train, *validation])
     packs = Packs(train, length if recipe.packing else None)
     held = Packs(validation)
     batch, micro_batch = _batch(recipe)
@@ -153,6 +154,16 @@ def _tokenised(
     border = len(parts.train)
     train, validation = ([each for each in half if each is not None] for half in (found[:border], found[border:]))
     return train, validation, lost
+
+
+def _check_vocabulary(base: Base, tokenizer: PreTrainedTokenizerBase, examples: Sequence[Example]) -> None:
+    known = int(base.config.get_text_config().vocab_size)
+    largest = max(int(example.ids.max(initial=0)) for example in examples)
+    if largest >= known:
+        token = tokenizer.convert_ids_to_tokens(largest)
+        raise FinetuneError(
+            f"the tokenizer says '{token}' as {largest:,}, but {base.name} knows {known:,} tokens; give it its own tokenizer"
+        )
 
 
 def _batch(recipe: FinetuneRecipe) -> tuple[int, int]:

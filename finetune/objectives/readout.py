@@ -62,6 +62,8 @@ class Readout:
         weight, bias = self._head.weight, self._head.bias
         made = nn.functional.linear(states[:, -1].to(weight.dtype), weight, bias).float()
         kept = logits[:, -1].float()
+        if not kept.isfinite().all():  # the loss will say so
+            return
         rounding = 2 * max(torch.finfo(logits.dtype).eps, TF32) * float(kept.abs().max())
         if not torch.allclose(made, kept, rtol=0, atol=rounding):
             raise FinetuneError("the model's logits are no linear map of its hidden states; use logits (hidden=False)")
