@@ -13,7 +13,7 @@ from transformers import AutoModelForCausalLM, BitsAndBytesConfig, Trainer, Trai
 
 from finetune import adapters
 from finetune.objectives.original import Original
-from tests.finetune.models import ADAPTERS, IDS, adapter, delta, gpt2, logits, qwen, run, sides, train
+from tests.finetune.models import ADAPTERS, IDS, adapter, delta, gpt2, logits, moved, qwen, run, sides, train
 
 every = pytest.mark.parametrize("name", ADAPTERS)
 
@@ -49,6 +49,16 @@ def test_the_output_is_kept_under_dropout_too(name):
     model = adapter(name, dropout=0.5).attach(qwen()).train()
     before = logits(qwen().train())
     assert torch.equal(logits(model), before)
+
+
+@every
+def test_what_is_learned_is_dropped_out_in_training_alone(name):
+    model = moved(adapter(name, dropout=0.5).attach(qwen())).eval()
+    apart = logits(model)
+    model.train()
+    assert not torch.allclose(logits(model), apart, atol=1e-4)
+    without = moved(adapter(name).attach(qwen()))
+    assert torch.equal(logits(without.train()), apart)
 
 
 @every

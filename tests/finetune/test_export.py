@@ -119,7 +119,8 @@ def test_transposed_weights_and_trained_heads_survive_the_export(tmp_path):
 
 @pytest.mark.parametrize("name", ADAPTERS)
 def test_info_tells_a_folder_from_its_files_alone(name, base, tmp_path):
-    model = trained(name, load(base), tmp_path, rank_pattern={"k_proj": 4}, alpha_pattern={"up_proj": 3}, rslora=True)
+    alphas = {"up_proj": 3, "oj": 5, "self_attn": 7}  # a part of a name, or of a path, is no name
+    model = trained(name, load(base), tmp_path, rank_pattern={"k_proj": 4}, alpha_pattern=alphas, rslora=True)
     found = info(tmp_path)
     assert (found.method, found.native, found.base, found.task) == (name, True, str(base), "CAUSAL_LM")
     assert (found.ranks, found.alpha, found.rslora, found.layers) == ((4, 6), 9, True, 14)
@@ -130,6 +131,7 @@ def test_info_tells_a_folder_from_its_files_alone(name, base, tmp_path):
     scalings = {layer.module: layer.scaling for layer in read(tmp_path).layers}
     named = {key.removeprefix("base_model.model."): each for key, each in model.named_modules()}
     assert {key: named[key].scaling["default"] for key in scalings} == scalings
+    assert set(scalings.values()) == {9 / 4**0.5, 9 / 6**0.5, 3 / 6**0.5}
 
 
 def test_info_reads_plain_lora_too_which_needs_no_export(base, tmp_path):

@@ -50,12 +50,14 @@ def test_the_first_step_is_plain_and_later_ones_are_not():
 def test_the_spread_of_each_row_is_the_formulas():
     settings = Ggpo(sigma=0.2, beta=0.5)
     model, attached = started(settings)
-    name, layer = next(iter(adapted_layers(model).items()))
-    slopes = gradient_row_squares(layer)
-    squares = whole_weight(layer).square().sum(1) + 0.5 * slopes
-    wanted = 0.2 * (squares / layer.in_features).sqrt()
-    torch.testing.assert_close(attached.spread[name], wanted, rtol=1e-4, atol=1e-6)
-    found = drawn(layer, attached, 600)  # 600 × 64 draws a row: 0.5 % standard error
+    sizes = set()
+    for name, layer in adapted_layers(model).items():
+        whole, slopes = whole_weight(layer), gradient_row_squares(layer)
+        wanted = 0.2 * ((whole.square().sum(1) + 0.5 * slopes) / whole.shape[1]).sqrt()
+        torch.testing.assert_close(attached.spread[name], wanted, rtol=1e-4, atol=1e-6)
+        sizes.add(tuple(whole.shape))
+    assert sizes == {(64, 64), (32, 64), (96, 64), (64, 96)}
+    found = drawn(layer, attached, 400)  # of the last layer; 400 × 96 draws a row: 0.4 % standard error
     standard = found.permute(1, 0, 2).flatten(1).std(1)
     assert ((standard / wanted - 1).abs() < 0.02).all()
     assert (standard / wanted - 1).abs().mean() < 0.01
@@ -130,7 +132,7 @@ def test_gradient_checkpointing_sees_the_same_noise():
         torch.testing.assert_close(one, other)
 
 
-def test_micro_batches_and_layers_and_seeds_see_other_noise():
+def test_micro_batches_and_steps_and_layers_and_seeds_see_other_noise():
     def noise(settings: Ggpo, place: int = 0) -> torch.Tensor:
         """Two draws of one layer's noise, in units of its spread."""
         model, attached = started(settings)
@@ -140,6 +142,12 @@ def test_micro_batches_and_layers_and_seeds_see_other_noise():
     first = noise(Ggpo())
     assert torch.equal(noise(Ggpo()), first)
     assert abs(torch.corrcoef(first.flatten(1))[0, 1]) < 0.2
+    model, attached = started(Ggpo())
+    name, layer = next(iter(adapted_layers(model).items()))
+    before = drawn(layer, attached, 1)[0] / attached.spread[name][:, None]
+    attached.before_step()
+    after = drawn(layer, attached, 1)[0] / attached.spread[name][:, None]
+    assert abs(torch.corrcoef(torch.stack([before.flatten(), after.flatten()]))[0, 1]) < 0.2, "steps"
     k_proj, v_proj = noise(Ggpo(), 1)[0], noise(Ggpo(), 2)[0]
     for one, other in ((first[0], noise(Ggpo(seed=1))[0]), (k_proj, v_proj)):
         assert abs(torch.corrcoef(torch.stack([one.flatten(), other.flatten()]))[0, 1]) < 0.2

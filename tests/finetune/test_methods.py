@@ -13,6 +13,7 @@ from augment.errors import FinetuneError
 from finetune.adapters.inttune import IntTune
 from finetune.adapters.lora import LoRA
 from finetune.adapters.nlora import NLoRA
+from finetune.adapters.nystrom import fitted, inverted
 from finetune.adapters.pissa import PiSSA
 from finetune.adapters.slora import SLoRA
 from tests.finetune.models import IDS, delta, logits, qwen, sides, stock, train
@@ -87,6 +88,27 @@ def test_the_released_code_is_copied_blocks_and_a_perturbed_output():
         torch.testing.assert_close(layer.get_delta_weight("default"), wanted)
 
 
+@pytest.mark.parametrize("core", ["nystrom", "pinv"])
+def test_nlora_starts_at_the_approximation_of_the_weight_whatever_the_scale(core):
+    model = NLoRA(rank=8, alpha=4, core=core, rcond=0.3, anchored=False).attach(qwen())
+    for (layer, _, _), start in zip(sides(model), delta(model), strict=True):
+        weight = layer.base_layer.weight.detach()
+        near = fitted(weight, 8, 1) if core == "nystrom" else inverted(weight, 8, 0.3, 1)
+        torch.testing.assert_close(start, near.up @ near.core @ near.down, rtol=1e-4, atol=1e-6)
+
+
+def test_every_layer_and_every_factor_starts_at_random_numbers_of_its_own():
+    def alike(one, other):
+        size = min(one.numel(), other.numel())
+        return abs(torch.corrcoef(torch.stack([each.detach().flatten()[:size] for each in (one, other)]))[0, 1]) > 0.5
+
+    (_, q_down, q_up), (_, k_down, k_up) = sides(SLoRA(rank=8).attach(qwen()))[:2]
+    assert alike(q_down.factor, q_down.factor)
+    assert not alike(q_down.factor, k_down.factor)
+    assert not alike(q_up.core, k_up.core)
+    assert not alike(q_down.factor, q_up.core)
+
+
 def test_gradients_of_the_anchored_form_are_those_of_a_residual_base():
     anchored = backward(NLoRA(rank=8).attach(qwen()))
     residual = NLoRA(rank=8, anchored=False).attach(qwen())
@@ -158,16 +180,20 @@ MISTRAL = MistralConfig(
     hidden_size=4096, intermediate_size=14336, num_hidden_layers=32, num_attention_heads=32, num_key_value_heads=8
 )
 COUNTS = [
-    (LLAMA, 64, {"lora": 159_907_840, "inttune": 917_504, "slora": 160_825_344}),
-    (LLAMA, 128, {"lora": 319_815_680, "inttune": 3_670_016, "slora": 323_485_696}),
-    (LLAMA, 256, {"lora": 639_631_360, "inttune": 14_680_064, "slora": 654_311_424}),
-    (MISTRAL, 128, {"lora": 335_544_320, "inttune": 3_670_016, "slora": 339_214_336}),
+    (LLAMA, 64, 159_907_840, 917_504, 160_825_344),
+    (LLAMA, 128, 319_815_680, 3_670_016, 323_485_696),
+    (LLAMA, 256, 639_631_360, 14_680_064, 654_311_424),
+    (MISTRAL, 64, 167_772_160, 917_504, 168_689_664),
+    (MISTRAL, 128, 335_544_320, 3_670_016, 339_214_336),
+    (MISTRAL, 256, 671_088_640, 14_680_064, 685_768_704),
 ]
 
 
-@pytest.mark.parametrize(("config", "rank", "wanted"), COUNTS, ids=lambda each: getattr(each, "model_type", None))
-def test_the_papers_parameter_counts_of_7b_models(config, rank, wanted):
-    wanted = {**wanted, "pissa": wanted["lora"], "nlora": wanted["slora"]}
+@pytest.mark.parametrize(
+    ("config", "rank", "lora", "core", "both"), COUNTS, ids=lambda each: getattr(each, "model_type", None)
+)
+def test_the_papers_parameter_counts_of_7b_models(config, rank, lora, core, both):
+    wanted = {"lora": lora, "pissa": lora, "slora": both, "nlora": both, "inttune": core}
     with init_empty_weights():
         empty = AutoModelForCausalLM.from_config(copy.deepcopy(config))
     for kind in (LoRA, PiSSA, SLoRA, NLoRA, IntTune):

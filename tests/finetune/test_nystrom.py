@@ -42,6 +42,12 @@ def test_copied_blocks_are_the_weights_own():
     assert weight[0, 0] != 9
 
 
+def test_copied_blocks_unsubtracted_perturb_a_gaussian_by_its_variance_times_the_rank():
+    weight = gaussian(1024, 1024) * 0.02
+    moved = float(product(blocks(weight, 128)).norm() / weight.norm())
+    assert moved == pytest.approx(0.02**2 * 128, rel=0.1)  # 5 %
+
+
 @pytest.mark.parametrize("scaling", [1.0, 0.25])
 @pytest.mark.parametrize("shape", [(12, 20), (20, 12)])
 def test_the_pseudo_inverse_gives_the_first_rows_and_columns_exactly(shape, scaling):

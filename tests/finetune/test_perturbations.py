@@ -105,6 +105,25 @@ def test_it_composes_with_any_adapter_and_objective(name, objective, adapter):
     assert perturbed.model.state_dict().keys() == plain.model.state_dict().keys()
 
 
+@pytest.mark.parametrize(
+    ("name", "published"),
+    [("ggpo", {"sigma": 0.03, "beta": 0.01}), ("mgpo", {"rho": 0.01, "beta": 0.8})],
+)
+def test_the_published_values_are_the_defaults(name, published):
+    made = perturbations.TABLE.load(name)()
+    assert {key: getattr(made, key) for key in published} == published
+
+
+@NAMES
+@pytest.mark.parametrize("adapter", ADAPTERS)
+def test_the_teacher_is_the_pretrained_model_inside_a_perturbed_pass(name, adapter):
+    strong = {"ggpo": {"sigma": 0.5}, "mgpo": {"rho": 5.0}}[name]
+    run = Run(perturbations.TABLE.load(name)(**strong), adapter=adapter)
+    run.step(0)
+    with run.attached.micro_batch(run.optimizer):
+        assert torch.equal(run.original.run(lambda: logits(run.model, batch())), logits(peaked(), batch()))
+
+
 @NAMES
 def test_switched_off_it_is_plain_training_to_the_last_bit(name):
     off, plain = Run(perturbations.TABLE.load(name)(**OFF[name])), Run()

@@ -22,6 +22,8 @@ def test_no_position_predicts_the_first_token_of_another_document():
     labels = torch.tensor([[1, 2, 3, 4, 5, 6]])
     by_positions = predicted(labels, position_ids=torch.tensor([[0, 1, 2, 0, 1, 0]]))
     by_numbers = predicted(labels, attention_mask=torch.tensor([[1, 1, 1, 2, 2, 3]]))
+    of_one_token = predicted(torch.tensor([[1, 2, 3]]), position_ids=torch.tensor([[0, 0, 1]]))
+    assert of_one_token.tolist() == [[NONE, 3, NONE]]
     assert by_positions.tolist() == by_numbers.tolist() == [[2, 3, NONE, 5, NONE, NONE]]
 
 

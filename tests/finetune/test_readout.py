@@ -7,7 +7,7 @@ from transformers import Gemma2Config, Gemma2ForCausalLM, GraniteConfig, Granite
 from augment.errors import FinetuneError
 from finetune.objectives.outputs import Hidden, Logits
 from finetune.objectives.readout import Readout
-from tests.finetune.models import LINEAR, SIZES, adapted, batch, classifier, peaked, qwen, stock
+from tests.finetune.models import LINEAR, SIZES, VOCABULARY, adapted, batch, classifier, peaked, qwen, stock
 
 SHAPE = {**SIZES, "pad_token_id": 0}
 
@@ -23,6 +23,14 @@ def test_the_head_makes_the_models_logits_of_the_hidden_states(tied, dtype):
     assert isinstance(wanted, Logits)
     made = torch.nn.functional.linear(said.states, said.head.weight, said.head.bias)
     torch.testing.assert_close(made, wanted.values)
+
+
+def test_for_hidden_states_one_position_of_logits_is_made_and_no_cache_kept():
+    model, inputs, made = adapted(peaked()), batch(), []
+    model.register_forward_hook(lambda _module, _inputs, output: made.append(output))
+    Readout(model)(model, inputs)
+    assert made[0].logits.shape == (2, 1, VOCABULARY)
+    assert made[0].past_key_values is None
 
 
 def test_it_leaves_no_hook_behind():
