@@ -89,7 +89,7 @@ def finetune(
         "revision": revision, "trust_remote_code": trust_remote_code, "out": out, "overwrite": overwrite,
     }  # fmt: skip
     written = read_finetune_recipe(flags, recipe)
-    with needs("torch", "finetune"), needs("transformers", "finetune"), needs("peft", "finetune"):
+    with needs("torch", "finetune"):
         from finetune.prepare import prepare
     _quiet()
     prepared = prepare(written)
@@ -229,6 +229,8 @@ def export(
     from augment.errors import needs
 
     with needs("torch", "finetune"):
+        import torch  # noqa: F401
+
         from finetune.export import export as write
     done = write(folder, out, rank, dtype)
     lost = f"{done.error:.2%} of what was learned is lost" if done.error > 5e-5 else "nothing is lost"
@@ -251,7 +253,9 @@ def merge(
     """
     from augment.errors import needs
 
-    with needs("torch", "finetune"), needs("peft", "finetune"):
+    with needs("torch", "finetune"):
+        import torch  # noqa: F401
+
         from finetune.export import merge as write
     _quiet()
     done = write(folder, out, base, dtype)

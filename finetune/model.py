@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from accelerate import init_empty_weights
+from safetensors import SafetensorError
 from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
@@ -171,7 +172,7 @@ def _one_line(what: str, fix: str) -> Iterator[None]:
     """Turns what loading raises into one line."""
     try:
         yield
-    except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
+    except (OSError, ValueError, KeyError, ImportError, RuntimeError, SafetensorError) as error:
         if isinstance(error, torch.OutOfMemoryError) or "alloc" in str(error):
             raise
         told = str(error).strip().partition("\n")[0].rstrip(".")

@@ -162,7 +162,8 @@ def _check_vocabulary(base: Base, tokenizer: PreTrainedTokenizerBase, examples: 
     if largest >= known:
         token = tokenizer.convert_ids_to_tokens(largest)
         raise FinetuneError(
-            f"the tokenizer says '{token}' as {largest:,}, but {base.name} knows {known:,} tokens; give it its own tokenizer"
+            f"the tokenizer says '{token}' as {largest:,}, but {base.name} knows {known:,} tokens; "
+            "give it its own tokenizer"
         )
 
 

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+FOREIGN = {"--nproc-per-node", "--enable-lora"}
+"""Flags of torchrun and vLLM."""
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text("utf-8")
 
@@ -57,7 +59,8 @@ def test_ci_takes_the_two_commands_from_the_readme():
         assert done.stdout.count("\n") == 1
 
 
-@pytest.mark.parametrize("flag", sorted(set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", README)) - {"--with-peers"}))
+@pytest.mark.parametrize("flag", sorted(set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", README)) - {"--with-peers", *FOREIGN}))
 def test_every_flag_that_the_readme_names_exists(augment, flag):
-    helps = "".join(augment(verb, "--help").out for verb in ("text", "sources", "explain", "export", "serve"))
+    verbs = ("text", "sources", "explain", "export", "serve", "finetune")
+    helps = "".join(augment(verb, "--help").out for verb in verbs) + augment("adapter", "export", "--help").out
     assert flag in helps

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import shlex
+import subprocess
+import sys
 
 import pytest
 import torch
 from transformers import BertConfig, BertForMaskedLM
 
-from tests.finetune.bases import save_base, tokenizer
+from tests.finetune.bases import ROOT, save_base, tokenizer
 
 
 @pytest.fixture(scope="module")
@@ -150,3 +152,12 @@ def test_a_recipe_file_says_the_same_as_flags(augment, place, base):
     assert same[0] == same[1]
     (place / "bad.toml").write_text('base = "x"\ndata = "y"\nrnk = 4\n')
     assert "no recipe key 'rnk'; did you mean rank" in refused(augment, "--recipe", "bad.toml")
+
+
+def test_without_the_extra_it_is_told_which_one(place):
+    code = "import sys; sys.modules['torch'] = None; sys.argv = ['augment', *sys.argv[1:]]\nfrom augment.cli import main\nmain()"
+    for words in (["finetune", "--base", "x", "--data", "sample"], ["adapter", "export", "x", "--out", "y"]):
+        done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, cwd=ROOT)
+        assert done.returncode == 2
+        assert "pip install 'augment[finetune]'" in done.stderr
+        assert "Traceback" not in done.stderr
