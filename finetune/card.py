@@ -53,17 +53,7 @@ def training_card(record: Mapping[str, Any]) -> str:
         f"{sum(data['lost'].values()):,} not used{_reasons(data['lost'])}. "
         "No descendant of a validation row was trained on.",
         "",
-        "## Use",
-        "",
-        "This folder is the adapter as it was trained; `plain/` is the same as plain LoRA, which stock PEFT and vLLM "
-        f"read ({_plain(record['exported'])}):",
-        "",
-        "```sh",
-        f"vllm serve {shlex.quote(base['name'])} --enable-lora --max-lora-rank {record['exported']['rank']} "
-        "--lora-modules mine=plain",
-        "augment adapter merge . --out merged",
-        "```",
-        "",
+        *_use(record),
         "Made by",
         "",
         "```sh",
@@ -72,6 +62,23 @@ def training_card(record: Mapping[str, Any]) -> str:
         "",
     ]
     return "\n".join(lines)
+
+
+def _use(record: Mapping[str, Any]) -> list[str]:
+    base, plain = record["base"]["name"], record["exported"]
+    serve = f"vllm serve {shlex.quote(base)} --enable-lora --max-lora-rank {plain['rank']} --lora-modules mine=plain"
+    return [
+        "## Use",
+        "",
+        "This folder is the adapter as it was trained; `plain/` is the same as plain LoRA, which stock PEFT and vLLM "
+        f"read ({_plain(plain)}):",
+        "",
+        "```sh",
+        *([] if record["data"]["labels"] else [serve]),
+        "augment adapter merge . --out merged",
+        "```",
+        "",
+    ]
 
 
 def command_of(recipe: Mapping[str, Any]) -> str:

@@ -15,32 +15,28 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, cast
 
 import torch
-from accelerate import PartialState
 from peft import PeftModel
 from transformers import EarlyStoppingCallback, PrinterCallback, ProgressCallback, TrainerCallback, TrainingArguments
 
 from augment import __version__
-from augment.errors import FinetuneError, Interrupted, RunError
-from augment.lock import LOCK, Lock
+from augment.errors import FinetuneError, Interrupted
 from augment.manifest import MANIFEST, digest_of
 from finetune.adapters.tuner import AnchoredConfig
 from finetune.batches import Flattened, Padded, check_packing
 from finetune.card import training_card
 from finetune.curves import draw
 from finetune.export import export
+from finetune.folder import CHECKPOINTS, TRAINING, folder_of, last_checkpoint
 from finetune.model import load
 from finetune.objectives.readout import Readout
 from finetune.prepare import Prepared
-from finetune.recipe import world_size
-from finetune.trainer import COMPLETE, PERTURBATION, AdapterTrainer, Completing, Perturbing, Stopping
+from finetune.record import peak_memory, record_of
+from finetune.trainer import PERTURBATION, AdapterTrainer, Completing, Perturbing, Stopping
 
-CHECKPOINTS = "checkpoints"
-TRAINING = "training.json"
 PLAIN = "plain"
 EVALUATIONS = 10
 """How often a training is evaluated and saved, unless told otherwise."""
@@ -73,7 +69,7 @@ def train(
     """
     out = prepared.out
     stop = stop or threading.Event()
-    with _folder(prepared) as done:
+    with folder_of(prepared) as done:
         if done is not None:
             return Trained(out, done, already=True)
         with _enough_memory(prepared):
@@ -81,7 +77,7 @@ def train(
             if torch.cuda.is_available():
                 torch.cuda.reset_peak_memory_stats()
             trainer = _trainer(prepared, watch, stop)
-            checkpoint = _last_checkpoint(out / CHECKPOINTS)
+            checkpoint = last_checkpoint(out / CHECKPOINTS)
             if checkpoint is not None:
                 tell(f"going on at step {checkpoint.name.partition('-')[2]} of {prepared.forecast.steps}")
                 _restore(trainer, checkpoint)
@@ -89,8 +85,8 @@ def train(
         if stop.is_set() and trainer.state.global_step < prepared.forecast.steps:
             raise Interrupted(f"stopped at step {trainer.state.global_step} of {prepared.forecast.steps}")
         begun = int(checkpoint.name.partition("-")[2]) if checkpoint is not None else 0
-        measured = {"seconds": round(time.monotonic() - started, 1), "from_step": begun, "memory": _peak()}
-        record = _record(prepared, trainer, measured)
+        measured = {"seconds": round(time.monotonic() - started, 1), "from_step": begun, "memory": peak_memory()}
+        record = record_of(prepared, trainer, measured)
         if trainer.is_world_process_zero():
             _publish(prepared, trainer, record)
         trainer.accelerator.wait_for_everyone()
@@ -170,7 +166,7 @@ def _arguments(prepared: Prepared) -> TrainingArguments:
             logging_nan_inf_filter=False,
             eval_strategy="steps" if judged else "no",
             eval_steps=every,
-            eval_on_start=judged and _last_checkpoint(prepared.out / CHECKPOINTS) is None,
+            eval_on_start=judged and last_checkpoint(prepared.out / CHECKPOINTS) is None,
             save_strategy="steps",
             save_steps=every,
             save_total_limit=2,
@@ -199,138 +195,6 @@ def _restore(trainer: AdapterTrainer, checkpoint: Path) -> None:
     saved = checkpoint / PERTURBATION
     if trainer.perturbation is not None and saved.is_file():
         trainer.perturbation.load_state_dict(torch.load(saved, weights_only=True))
-
-
-@contextmanager
-def _folder(prepared: Prepared) -> Iterator[dict[str, Any] | None]:
-    """The folder held by this process, with what an earlier process left; the record of a finished training.
-
-    Of several processes that train together the first one holds it; the others look when it is ready.
-    """
-    out = prepared.out
-    if int(os.environ.get("RANK", "0")):
-        _meet()
-        yield _record_in(out)
-        return
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        _refuse_foreign(prepared)
-        lock = Lock.take(out)
-        lock.sign()
-    except OSError as error:
-        raise RunError(f"cannot write to {out}: {error.strerror}; choose another --out") from None
-    try:
-        done = _finished(prepared)
-        _meet()
-        yield done
-    finally:
-        lock.release()
-
-
-def _refuse_foreign(prepared: Prepared) -> None:
-    out = prepared.out
-    if not (out / LOCK).exists() and any(out.iterdir()):
-        raise RunError(f"{out} is not empty and not a training's folder; choose another --out")
-    other = _identity_in(out)
-    if other is None or other == prepared.identity:
-        return
-    if not prepared.recipe.overwrite:
-        raise RunError(f"{out} holds another training ({other[:8]}); choose another --out, or add --overwrite")
-    for each in out.iterdir():
-        if each.name != LOCK:
-            shutil.rmtree(each) if each.is_dir() else each.unlink()
-
-
-def _identity_in(out: Path) -> str | None:
-    for place in (out / TRAINING, out / CHECKPOINTS / TRAINING):
-        try:
-            return str(json.loads(place.read_text("utf-8"))["identity"])
-        except (OSError, ValueError, KeyError):
-            continue
-    return None
-
-
-def _finished(prepared: Prepared) -> dict[str, Any] | None:
-    """The record of a finished training; else its checkpoints are made ready: no half one, and whose they are."""
-    out = prepared.out
-    if (done := _record_in(out)) is not None:
-        return done
-    checkpoints = out / CHECKPOINTS
-    checkpoints.mkdir(exist_ok=True)
-    for each in checkpoints.glob("checkpoint-*"):
-        if not (each / COMPLETE).is_file():
-            shutil.rmtree(each)
-    (checkpoints / TRAINING).write_text(json.dumps({"identity": prepared.identity}), "utf-8")
-    return None
-
-
-def _record_in(out: Path) -> dict[str, Any] | None:
-    if not (out / MANIFEST).is_file():
-        return None
-    return cast("dict[str, Any]", json.loads((out / TRAINING).read_text("utf-8")))
-
-
-def _meet() -> None:
-    """Wait for the other processes of this training, if there are any."""
-    if world_size() > 1:
-        PartialState(cpu=not torch.cuda.is_available()).wait_for_everyone()
-
-
-def _last_checkpoint(folder: Path) -> Path | None:
-    whole = [each for each in folder.glob("checkpoint-*") if (each / COMPLETE).is_file()]
-    return max(whole, key=lambda each: int(each.name.partition("-")[2]), default=None)
-
-
-def _record(prepared: Prepared, trainer: AdapterTrainer, measured: dict[str, Any]) -> dict[str, Any]:
-    """Everything about the training, for training.json."""
-    from dataclasses import asdict
-
-    state, method, size = trainer.state, prepared.method, prepared.forecast.size
-    judged = [each for each in state.log_history if "eval_loss" in each]
-    best = min(judged, key=lambda each: each["eval_loss"], default=None)
-    kept = best if prepared.recipe.patience is not None else (judged[-1] if judged else None)
-    rows = prepared.rows
-    return {
-        "identity": prepared.identity,
-        "base": {"name": prepared.base.name, "revision": prepared.base.revision},
-        "data": {
-            "name": rows.name,
-            "identity": rows.identity,
-            "manifest": rows.manifest,
-            "task": rows.task,
-            "labels": list(prepared.labels),
-            "train": prepared.forecast.examples,
-            "validation": prepared.forecast.validation,
-            "aside": prepared.aside,
-            "lost": dict(prepared.lost),
-        },
-        "method": {
-            "adapter": {"name": method.adapter.name, **asdict(method.adapter)},
-            "objective": {"name": method.objective.name, **asdict(method.objective)},
-            "perturbation": {"name": method.perturbation.name, **asdict(method.perturbation)}
-            if method.perturbation
-            else None,
-            "learning_rate": method.learning_rate,
-        },
-        "recipe": prepared.recipe.model_dump(mode="json", by_alias=True, exclude={"out", "overwrite", "name"}),
-        "parameters": {"trainable": size.trainable, "model": size.parameters, "layers": size.layers},
-        "tokens": {"epoch": prepared.forecast.tokens, "learned": prepared.forecast.learned},
-        "steps": {
-            "planned": prepared.forecast.steps,
-            "done": state.global_step,
-            "kept": (kept or {}).get("step", state.global_step),
-        },
-        "precision": str(prepared.dtype).removeprefix("torch."),
-        "length": prepared.length,
-        "packed": prepared.recipe.packing,
-        "processes": world_size(),
-        "validation": {"before": judged[0] if judged else None, "after": kept},
-        "expected": prepared.forecast.memory,
-        "measured": measured,
-        "versions": {name: version(name) for name in ("torch", "transformers", "peft", "accelerate")}
-        | {"augment": __version__},
-        "history": [each for each in state.log_history if "train_runtime" not in each],
-    }
 
 
 def _publish(prepared: Prepared, trainer: AdapterTrainer, record: dict[str, Any]) -> None:
@@ -366,17 +230,6 @@ def _publish(prepared: Prepared, trainer: AdapterTrainer, record: dict[str, Any]
 def _exported(native: Path, plain: Path) -> dict[str, Any]:
     done = export(native, plain)
     return {"rank": done.rank, "error": done.error, "servable": done.servable}
-
-
-def _peak() -> int:
-    """Bytes: the most that was allocated on this GPU, or the most that this process ever had."""
-    if torch.cuda.is_available():
-        return torch.cuda.max_memory_allocated()
-    import resource
-    import sys
-
-    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return most if sys.platform == "darwin" else most * 1024
 
 
 @contextmanager
