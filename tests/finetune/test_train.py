@@ -205,6 +205,12 @@ def test_micro_batches_and_checkpointing_change_nothing(tmp_path, base, run, obj
         assert_same(tmp_path / "whole", tmp_path / name, atol=2e-4)
 
 
+def test_judging_more_often_changes_nothing(tmp_path, base, run):
+    for every in (1, 4):
+        trained(base, run, tmp_path / f"{every}", dropout=0.2, eval_every=every)
+    assert_same(tmp_path / "1", tmp_path / "4")
+
+
 def test_every_term_is_logged_and_validation_is_cross_entropy(tmp_path, base, run):
     plain = trained(base, run, tmp_path / "ce")
     record = trained(base, run, tmp_path / "ba", objective="ba_lora", micro_batch=1)
@@ -283,6 +289,9 @@ def test_a_base_in_four_bits_or_bf16_trains_and_its_export_has_fp32_factors(tmp_
         record = trained(base, run, tmp_path / name, adapter=adapter, max_steps=8, **changes)
         assert losses(record, "eval_loss")[-1] < losses(record, "eval_loss")[0]
         assert all(each.dtype == torch.float32 for each in weights(tmp_path / name).values())
+    trained(base, run, tmp_path / "head", adapter=adapter, task="classify", precision="bf16")
+    assert all(each.dtype == torch.float32 for each in weights(tmp_path / "head").values())
+    for name in ("nf4", "bf16"):
         assert all(each.isfinite().all() for each in weights(tmp_path / name / "plain").values())
 
 
@@ -299,6 +308,7 @@ def test_two_processes_train_as_one_does(tmp_path, base, run):
         assert done.stdout.count(str(tmp_path / name)) == 1
     one, two = (json.loads((tmp_path / name / "training.json").read_text()) for name in ("one", "two"))
     assert two["processes"] == 2
+    assert two["data"]["validation"] % 2 == 1  # shared unevenly, and still each row counts once
     for term in ("loss", "ce", "cr", "dr", "lambda1", "eval_loss", "eval_accuracy"):
         assert losses(two, term) == pytest.approx(losses(one, term), rel=1e-4, abs=1e-6), term
     assert_same(tmp_path / "one", tmp_path / "two", atol=5e-4)
