@@ -14,7 +14,10 @@ import pytest
 from tests.benchmarks.measure import ROOT
 from tests.benchmarks.orchestration import attainable
 
-NAMES = ("orchestration", "failures", "resume", "scale", "startup", "flows", "cluster", "adapters", "objectives")
+NAMES = (
+    *("orchestration", "failures", "resume", "scale", "startup", "flows", "cluster"),
+    *("adapters", "objectives", "methods"),
+)
 
 
 @pytest.mark.parametrize("name", NAMES)
