@@ -153,7 +153,7 @@ def method_of(recipe: FinetuneRecipe, task: str) -> Method:
         adapter,
         objectives.TABLE.build(recipe.objective, objective),
         perturbations.TABLE.build(recipe.perturb, perturbation) if recipe.perturb else None,
-        recipe.learning_rate or float(getattr(adapter, "learning_rate", 2e-4)),
+        recipe.learning_rate or adapter.learning_rate,
     )
 
 

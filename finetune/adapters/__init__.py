@@ -29,11 +29,14 @@ TABLE = Table(
 class Adapter(Protocol):
     """A frozen dataclass whose fields are its hyper-parameters, with the paper's defaults.
 
+    `learning_rate` is what a training takes that names none.
+
     The base weights stay as they are, bit for bit, so that the model with its adapters off is the pretrained
     one. An adapter whose factors start away from zero subtracts that start in the forward pass.
     """
 
     name: ClassVar[str]
+    learning_rate: ClassVar[float]
 
     def attach(self, model: PreTrainedModel) -> PeftModel:
         """The model with the adapter on it, its factors trainable and everything else frozen.

@@ -19,6 +19,7 @@ class LoRA(Placement):
     """y = W x + s·B A x; A starts Kaiming-uniform and B at zero, so the output is the model's at first."""
 
     name: ClassVar[str] = "lora"
+    learning_rate: ClassVar[float] = 2e-4
     has_core: ClassVar[bool] = False
     keeps_start: ClassVar[bool] = False
     core_only: ClassVar[bool] = False

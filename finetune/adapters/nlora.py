@@ -36,6 +36,7 @@ class NLoRA(Placement):
     anchored: bool = True
     rcond: Annotated[float, Field(ge=0, lt=1)] = 0.1
     name: ClassVar[str] = "nlora"
+    learning_rate: ClassVar[float] = 1e-4  # half of LoRA's, as tuned in tests/benchmarks/methods.py
     has_core: ClassVar[bool] = True
     core_only: ClassVar[bool] = False
 

@@ -26,6 +26,7 @@ class PiSSA(Placement):
 
     niter: Annotated[int, Field(ge=0)] | None = 16
     name: ClassVar[str] = "pissa"
+    learning_rate: ClassVar[float] = 1e-4  # half of LoRA's, as tuned in tests/benchmarks/methods.py
     has_core: ClassVar[bool] = False
     keeps_start: ClassVar[bool] = True
     core_only: ClassVar[bool] = False

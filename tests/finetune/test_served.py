@@ -22,13 +22,13 @@ from typing import Any
 
 import pytest
 import torch
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
 
 from finetune import adapters
 from finetune.export import export, merge
+from tests.finetune.bases import tokenizer
 from tests.finetune.greedy import TOKENS, Said, answer, load
-from tests.finetune.models import ROOT, SIZES, run, train
+from tests.finetune.models import SIZES, run, train
 
 VLLM = os.environ.get("AUGMENT_VLLM_PYTHON")
 with_vllm = pytest.mark.skipif(not VLLM, reason="AUGMENT_VLLM_PYTHON names no environment with vLLM")
@@ -74,7 +74,7 @@ class Trained:
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
     place = tmp_path_factory.mktemp("served")
-    base, words = place / "base", tokenizer()
+    base, words = place / "base", tokenizer(512)
     words.save_pretrained(base)
     shape = {**SIZES, "vocab_size": len(words), "head_dim": 32, "max_position_embeddings": 256}
     torch.manual_seed(0)
@@ -90,19 +90,6 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
         whole = load(merged)
         said[form] = [answer(whole, prompt) for prompt in prompts]
     return Trained(place, words, prompts, said)
-
-
-def tokenizer() -> PreTrainedTokenizerFast:
-    """A byte-level BPE of the bundled rows, with a chat template."""
-    made = Tokenizer(models.BPE())
-    made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    made.decoder = decoders.ByteLevel()
-    special, letters = ["<end>", "<user>", "<assistant>"], pre_tokenizers.ByteLevel.alphabet()
-    trainer = trainers.BpeTrainer(vocab_size=512, special_tokens=special, initial_alphabet=letters)
-    rows = [json.loads(line) for file in sorted((ROOT / "data/sample").glob("*.jsonl")) for line in file.open("rb")]
-    made.train_from_iterator((str(text) for row in rows for text in row.values()), trainer)
-    template = "{% for each in messages %}<{{ each.role }}>{{ each.content }}<end>{% endfor %}<assistant>"
-    return PreTrainedTokenizerFast(tokenizer_object=made, eos_token="<end>", chat_template=template)
 
 
 def agree(found: Mapping[str, Sequence[Sequence[Any]]], said: Mapping[str, Sequence[Said]]) -> None:
@@ -177,7 +164,7 @@ def test_the_openai_server_answers_as_the_adapter_that_is_named(trained, setting
         talk = [{"role": "user", "content": PROMPTS[0]}]
         reply = asked(f"{server}/v1/chat/completions", {"model": "nlora", "messages": talk, "logprobs": True, **greedy})
         choice = reply["choices"][0]
-    prompt = trained.words.apply_chat_template(talk, tokenize=True, return_dict=False)
+    prompt = trained.words.apply_chat_template(talk, add_generation_prompt=True, return_dict=False)
     assert reply["prompt_token_ids"] == prompt
     logprobs = [each["logprob"] for each in choice["logprobs"]["content"]]
     said = [answer(load(trained.place / "merged/nlora"), prompt)]
