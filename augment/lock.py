@@ -14,7 +14,8 @@ from augment.errors import RunError
 
 LOCK = ".augment.lock"
 """The file that is locked while a folder is written; it also marks the folder as one of ours."""
-_HOLDER = ".holder"
+HOLDER = ".holder"
+"""The file that says which process holds the folder."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ class Lock:
             RunError: another process holds it.
         """
         held = filelock.FileLock(folder / LOCK)
-        holder = folder / _HOLDER
+        holder = folder / HOLDER
         try:
             held.acquire(timeout=0)
         except filelock.Timeout:
@@ -42,9 +43,9 @@ class Lock:
 
     def sign(self) -> None:
         """Say who holds the folder, to those who come after."""
-        (self.folder / _HOLDER).write_text(f"pid {os.getpid()} on {socket.gethostname()}")
+        (self.folder / HOLDER).write_text(f"pid {os.getpid()} on {socket.gethostname()}")
 
     def release(self) -> None:
         """Let the next one have it."""
-        (self.folder / _HOLDER).unlink(missing_ok=True)
+        (self.folder / HOLDER).unlink(missing_ok=True)
         self.held.release()

@@ -165,7 +165,8 @@ def _watched(prepared: Prepared) -> Trained:
 
     before = {each: signal.signal(each, halt) for each in (signal.SIGINT, signal.SIGTERM)}
     try:
-        return train(prepared, tell=console.print, watch=[ShowProgress(console)], stop=stop)
+        tell = console.print if _first() else lambda _: None
+        return train(prepared, tell=tell, watch=[ShowProgress(console)], stop=stop)
     except (Interrupted, KeyboardInterrupt) as error:
         console.print(f"augment: {error or 'stopped'}; to go on, give the same command again:", soft_wrap=True)
         console.print(f"  augment {shlex.join(sys.argv[1:])}", soft_wrap=True, highlight=False, markup=False)

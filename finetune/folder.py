@@ -14,7 +14,7 @@ import torch
 from accelerate import PartialState
 
 from augment.errors import RunError
-from augment.lock import LOCK, Lock
+from augment.lock import HOLDER, LOCK, Lock
 from augment.manifest import MANIFEST
 from finetune.prepare import Prepared
 from finetune.recipe import world_size
@@ -37,12 +37,13 @@ def folder_of(prepared: Prepared) -> Iterator[dict[str, Any] | None]:
         return
     try:
         out.mkdir(parents=True, exist_ok=True)
-        _refuse_foreign(prepared)
+        _refuse_foreign(out)
         lock = Lock.take(out)
-        lock.sign()
     except OSError as error:
         raise RunError(f"cannot write to {out}: {error.strerror}; choose another --out") from None
     try:
+        lock.sign()
+        _make_room(prepared)
         done = _finished(prepared)
         _meet()
         yield done
@@ -50,17 +51,22 @@ def folder_of(prepared: Prepared) -> Iterator[dict[str, Any] | None]:
         lock.release()
 
 
-def _refuse_foreign(prepared: Prepared) -> None:
-    out = prepared.out
-    if not (out / LOCK).exists() and any(out.iterdir()):
+def _refuse_foreign(out: Path) -> None:
+    """Nothing is ever written over that no training wrote, such as a dataset or somebody's files."""
+    ours = {LOCK, HOLDER} | (set() if any((out / CHECKPOINTS).glob("*")) else {CHECKPOINTS})
+    if _identity_in(out) is None and {each.name for each in out.iterdir()} - ours:
         raise RunError(f"{out} is not empty and not a training's folder; choose another --out")
+
+
+def _make_room(prepared: Prepared) -> None:
+    out = prepared.out
     other = _identity_in(out)
     if other is None or other == prepared.identity:
         return
     if not prepared.recipe.overwrite:
         raise RunError(f"{out} holds another training ({other[:8]}); choose another --out, or add --overwrite")
     for each in out.iterdir():
-        if each.name != LOCK:
+        if each.name not in (LOCK, HOLDER):
             shutil.rmtree(each) if each.is_dir() else each.unlink()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from peft import PeftModel
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
 
+from augment.lock import Lock
 from augment.manifest import digest_of
 from finetune.prepare import prepare
 from finetune.recipe import read_finetune_recipe
@@ -185,8 +187,23 @@ def test_a_finished_training_is_not_done_again_nor_another_written_over_it(augme
     assert weights(place / "mine")["base_model.model.model.layers.0.mlp.up_proj.lora_A.factor"].shape[0] == 2
     (place / "full").mkdir()
     (place / "full/a.txt").write_text("mine")
-    full = augment("finetune", *words_of({**flags, "out": "full"}))
+    full = augment("finetune", *words_of({**flags, "out": "full", "overwrite": True}))
     assert (full.code, (place / "full/a.txt").read_text()) == (2, "mine")
+    shutil.copytree(run, place / "dataset")
+    over = augment("finetune", *words_of({**flags, "out": "dataset", "overwrite": True}))
+    assert over.code == 2
+    assert "dataset is not empty and not a training's folder" in over.err
+    assert (place / "dataset/manifest.json").read_bytes() == (run / "manifest.json").read_bytes()
+
+
+def test_a_folder_that_another_process_writes_is_left_to_it(augment, place, base, run):
+    (place / "mine").mkdir()
+    lock = Lock.take(place / "mine")
+    lock.sign()
+    ran = augment("finetune", *words_of({**SMALL, "base": base, "data": run, "out": "mine", "overwrite": True}))
+    assert ran.code == 2
+    assert f"mine is being written by pid {os.getpid()}" in ran.err
+    lock.release()
 
 
 @pytest.mark.parametrize("objective", ["ce", "ba-lora"])
