@@ -15,8 +15,6 @@ _SAID_ABOVE = {
     "dropout",
     "targets",
     "rslora",
-    "rank_pattern",
-    "alpha_pattern",
     "seed",
     "chunk_mib",
 }
@@ -94,12 +92,15 @@ def command_of(recipe: Mapping[str, Any]) -> str:
         words += [flag] if value is True else [flag, ",".join(value) if isinstance(value, list) else str(value)]
     words += [word for ours, theirs in recipe["map"].items() for word in ("--map", f"{ours}={theirs}")]
     for part, settings in recipe["set"].items():
-        words += [
-            word
-            for key, value in settings.items()
-            for word in ("--set", f"{part}.{key}={orjson.dumps(value).decode()}")
-        ]
+        words += [word for key, value in settings.items() for word in ("--set", f"{part}.{key}={_toml(value)}")]
     return shlex.join(words)
+
+
+def _toml(value: Any) -> str:
+    """A setting as it is written after --set; but for tables, TOML and JSON agree."""
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{orjson.dumps(key).decode()} = {_toml(each)}" for key, each in value.items()) + "}"
+    return orjson.dumps(value).decode()
 
 
 def _result(record: Mapping[str, Any]) -> str:
@@ -145,11 +146,14 @@ def _facts(record: Mapping[str, Any]) -> dict[str, str]:
         f"{record['tokens']['learned']:,} of them learned",
         "precision": record["precision"] + (f", base in {recipe['quantize']}" if recipe["quantize"] else ""),
         "seed": str(recipe["seed"]),
-        "took": f"{record['measured']['seconds']:,} s on {record['processes']} device(s)"
-        f"{_begun(record)}, "
+        "took": f"{record['measured']['seconds']:,} s on {_devices(record['processes'])}{_begun(record)}, "
         f"{record['measured']['memory'] / 2**30:.2f} GiB at most",
         "versions": ", ".join(f"{name} {number}" for name, number in record["versions"].items()),
     }
+
+
+def _devices(count: int) -> str:
+    return "one device" if count == 1 else f"{count} devices"
 
 
 def _begun(record: Mapping[str, Any]) -> str:
@@ -159,7 +163,7 @@ def _begun(record: Mapping[str, Any]) -> str:
 
 def _settings(part: Mapping[str, Any]) -> str:
     """A method's own hyper-parameters, where it has some."""
-    own = {key: value for key, value in part.items() if key not in _SAID_ABOVE and value is not None}
+    own = {key: value for key, value in part.items() if key not in _SAID_ABOVE and value not in (None, {})}
     return f" ({', '.join(f'{key} {value}' for key, value in own.items())})" if own else ""
 
 

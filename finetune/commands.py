@@ -56,7 +56,7 @@ def finetune(
     patience: Annotated[
         int | None, typer.Option(help="Stop after so many evaluations without gain, and keep the best.")
     ] = None,
-    eval_every: Annotated[int | None, typer.Option(help="Steps between evaluations. [default: a tenth]")] = None,
+    eval_every: Annotated[int | None, typer.Option(help="Steps between evaluations. [default: a tenth of all]")] = None,
     log_every: Annotated[int | None, typer.Option(help="Steps between log entries. [default: 1]")] = None,
     report_to: Annotated[str | None, typer.Option(help="tensorboard, wandb, … as Trainer has them.")] = None,
     seed: Annotated[int | None, typer.Option(help="All randomness derives from it. [default: 0]")] = None,

@@ -16,7 +16,7 @@ from augment.generators import answers_itself
 from augment.records import SCHEMA, Rejected, Reply, Request, Row, row_id
 from filters import Context
 from filters.chain import Chain
-from finetune import adapters
+from finetune import adapters, objectives, perturbations
 from tests.server import serve
 
 RECORDS = (
@@ -50,7 +50,9 @@ HOSTILE = (
 
 
 @pytest.mark.parametrize(
-    "table", [generators.TABLE, filters.TABLE, engines.TABLE, adapters.TABLE], ids=lambda table: table.kind
+    "table",
+    [generators.TABLE, filters.TABLE, engines.TABLE, adapters.TABLE, objectives.TABLE, perturbations.TABLE],
+    ids=lambda table: table.kind,
 )
 def test_every_entry_loads_under_its_name_and_says_what_it_is(table):
     for name in table.targets():

@@ -140,12 +140,13 @@ def test_a_dry_run_costs_nothing_and_says_what_it_would(augment, place, base):
 
 def test_a_recipe_file_says_the_same_as_flags(augment, place, base):
     (place / "mine.toml").write_text(
-        f'base = "{base}"\ndata = "sample"\nadapter = "nlora"\nrank = 4\nmax_steps = 2\n[set.adapter]\ncore = "pinv"\n'
+        f'base = "{base}"\ndata = "sample"\nadapter = "nlora"\nrank = 4\nmax_steps = 2\n[set.adapter]\ncore = "pinv"\nrank_pattern = {{k_proj = 1}}\n'
     )
     ran = augment("finetune", "--recipe", "mine.toml", "--out", "a", "--rank", "2")
     assert ran.code == 0, ran.err
     adapter = json.loads((place / "a/training.json").read_text())["method"]["adapter"]
     assert (adapter["name"], adapter["rank"], adapter["core"]) == ("nlora", 2, "pinv")
+    assert adapter["rank_pattern"] == {"k_proj": 1}
     again = (place / "a/README.md").read_text().partition("Made by\n\n```sh\n")[2].partition("\n```")[0]
     assert augment(*shlex.split(again)[1:], "--out", "b", "--json").code == 0
     same = [json.loads((place / each / "training.json").read_text())["identity"] for each in "ab"]
