@@ -1,12 +1,13 @@
 """Every fine-tuning method on one task, each at its own learning rate: `python -m tests.benchmarks.methods`.
 
 A small Qwen3 is pretrained on arithmetic in words (tests/benchmarks/arithmetic.py), then fine-tuned on word problems of
-another kind by each method, through `finetune.prepare` and `finetune.train`. A method's rate is the one with the lowest
-validation loss on one seed, from a grid that grows while the best is at its edge; other seeds at that rate are then
-judged on a test set: cross-entropy, and the share of answers that greedy decoding gets right to the last token.
-Intervals are 95 % (t, over seeds) and differences to LoRA are paired by seed: the same rows, split and order.
+another kind by each method, through `finetune.prepare` and `finetune.train`. A method's rate has the lowest mean
+validation loss, over two seeds on a grid that grows while the best is at its edge, over four between the best two. Other
+seeds at that rate are then judged on a test set: cross-entropy, and the share of answers that greedy decoding gets right
+to the last token. Intervals are 95 % (t, over seeds) and differences to LoRA are paired by seed: the same rows, split
+and order.
 
-The probe of LoRA-GGPO's double descent trains growing ranks at rates well above LoRA's best.
+The probe of LoRA-GGPO's double descent trains growing ranks at LoRA's best rate and above it.
 
 Runs are independent. What has finished is kept in --cache by its settings, so that an interrupted benchmark goes on;
 after a change of finetune/ give a fresh one.
@@ -80,9 +81,11 @@ class Plan:
     judged: int = 200
     grid: tuple[int, ...] = (-1, 0, 1)
     growths: int = 6
-    seeds: int = 3
+    tuned_on: tuple[int, ...] = (0, 100)
+    confirmed_on: tuple[int, ...] = (101, 102)
+    seeds: int = 5
     ranks: tuple[int, ...] = (16, 32, 64, 128)
-    above: tuple[float, ...] = (4, 10)
+    above: tuple[float, ...] = (2, 4)
     probed: tuple[str, ...] = PROBED
     probe_seeds: int = 1
 
@@ -96,6 +99,8 @@ SMALLEST = Plan(
     judged=20,
     grid=(0, 1),
     growths=0,
+    tuned_on=(0,),
+    confirmed_on=(),
     seeds=2,
     ranks=(4, 8),
     above=(4,),
@@ -210,23 +215,39 @@ class Bench:
         self.tell(f"{named}, {at}: test {found['test']:.4f}, right {found['accuracy']:.1%} ({count} in this round)")
 
 
-def tuned(bench: Bench) -> tuple[dict[str, float], dict[str, dict[float, dict[str, Any]]]]:
-    """Each method's best rate, and what each rate of its grid gave."""
+def tuned(bench: Bench) -> tuple[dict[str, float], dict[str, dict[float, float]]]:
+    """Each method's best rate, and the mean validation loss of each rate of its grid.
+
+    Runs that start alike end far apart, so the two best rates are judged on more seeds before one is chosen.
+    """
     plan = bench.plan
     grids = {name: [LADDER.index(METHODS[name][0]) + offset for offset in plan.grid] for name in plan.methods}
     for growth in range(plan.growths + 1):
-        wanted = [(name, place) for name, places in grids.items() for place in places]
-        found = bench.all_of(bench.settings(name, LADDER[place], 0) for name, place in wanted)
-        by: dict[str, dict[int, dict[str, Any]]] = {name: {} for name in plan.methods}
-        for (name, place), each in zip(wanted, found, strict=True):
-            by[name][place] = each
-        best = {name: min(each, key=lambda place: each[place]["validation"]) for name, each in by.items()}
-        new = {name: _beyond(places, best[name]) for name, places in grids.items()}
+        loss = _losses(bench, grids, plan.tuned_on)
+        new = {name: _beyond(places, _best(loss[name])[0]) for name, places in grids.items()}
         if not any(new.values()) or growth == plan.growths:
             break
         grids = {name: [*places, *new[name]] for name, places in grids.items()}
-    rates = {name: LADDER[place] for name, place in best.items()}
-    return rates, {name: {LADDER[place]: each for place, each in sorted(by[name].items())} for name in by}
+    final = _losses(bench, {name: _best(each)[:2] for name, each in loss.items()}, plan.tuned_on + plan.confirmed_on)
+    rates = {name: LADDER[_best(each)[0]] for name, each in final.items()}
+    shown = {name: dict(sorted((loss[name] | final[name]).items())) for name in loss}
+    return rates, {name: {LADDER[place]: value for place, value in each.items()} for name, each in shown.items()}
+
+
+def _losses(bench: Bench, grids: dict[str, list[int]], seeds: Sequence[int]) -> dict[str, dict[int, float]]:
+    """The mean validation loss over the seeds, by method and place on the ladder."""
+    wanted = [(name, place, seed) for name in grids for place in grids[name] for seed in seeds]
+    found = bench.all_of(bench.settings(name, LADDER[place], seed) for name, place, seed in wanted)
+    of = {key: each["validation"] for key, each in zip(wanted, found, strict=True)}
+    return {
+        name: {place: statistics.fmean(of[name, place, seed] for seed in seeds) for place in places}
+        for name, places in grids.items()
+    }
+
+
+def _best(loss: dict[int, float]) -> list[int]:
+    """Places on the ladder, the best first."""
+    return sorted(loss, key=loss.__getitem__)
 
 
 def _beyond(places: list[int], best: int) -> list[int]:
@@ -268,7 +289,7 @@ def compared(bench: Bench, result: Result, rates: dict[str, float]) -> None:
 
 
 def probe(bench: Bench, result: Result, rate: float) -> None:
-    """Loss by rank at rates above LoRA's best. A bump is what the worst inner rank loses more than both ends do."""
+    """Loss by rank at LoRA's best rate and above. A bump is what the worst inner rank loses more than both ends do."""
     plan = bench.plan
     wanted = [
         (seed, method, above, rank)
@@ -300,7 +321,7 @@ def probe(bench: Bench, result: Result, rate: float) -> None:
 
 
 def main(argv: list[str] | None = None) -> Result:
-    parser = arguments(__doc__, repeats=3)
+    parser = arguments(__doc__, repeats=5)
     parser.add_argument("--cache", type=Path, default=Path.home() / ".cache" / "augment-benchmarks" / "methods")
     parser.add_argument("--jobs", type=int, default=1, help="runs at a time, each on one core")
     parser.add_argument("--probe-repeats", type=int, default=1, help="seeds of the probe; 0 leaves it out")
@@ -323,9 +344,7 @@ def main(argv: list[str] | None = None) -> Result:
         tried = sorted({rate for grid in grids.values() for rate in grid})
         for method, grid in grids.items():
             row: dict[str, Any] = {"validation loss by rate": method}
-            result.rows.append(
-                row | {f"{rate:g}": grid[rate]["validation"] if rate in grid else None for rate in tried}
-            )
+            result.rows.append(row | {f"{rate:g}": grid.get(rate) for rate in tried})
             if rates[method] in (min(grid), max(grid)) and not args.smallest:
                 result.notes.append(f"{method}: the best rate, {rates[method]:g}, is at the edge of its grid")
         compared(bench, result, rates)
