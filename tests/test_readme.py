@@ -59,7 +59,9 @@ def test_ci_takes_the_two_commands_from_the_readme():
         assert done.stdout.count("\n") == 1
 
 
-@pytest.mark.parametrize("flag", sorted(set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", README)) - {"--with-peers", *FOREIGN}))
+@pytest.mark.parametrize(
+    "flag", sorted(set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", README)) - {"--with-peers", *FOREIGN})
+)
 def test_every_flag_that_the_readme_names_exists(augment, flag):
     verbs = ("text", "sources", "explain", "export", "serve", "finetune")
     helps = "".join(augment(verb, "--help").out for verb in verbs) + augment("adapter", "export", "--help").out

@@ -32,7 +32,9 @@ def test_only_flows_imports_prefect_and_only_executors_ray():
             assert "flows" not in used or path.name == "cli.py", path
 
 
-@pytest.mark.parametrize("command", [["--help"], ["text", "--help"], ["finetune", "--help"], ["adapter", "export", "--help"], ["--version"]])
+@pytest.mark.parametrize(
+    "command", [["--help"], ["text", "--help"], ["finetune", "--help"], ["adapter", "export", "--help"], ["--version"]]
+)
 def test_asking_for_help_imports_nothing_heavy(command):
     heavy = ("torch", "prefect", "datasets", "polars", "numpy", "aiohttp", "rjieba", "pyarrow")
     code = (
