@@ -79,7 +79,7 @@ def open_tokenizer(base: Base) -> PreTrainedTokenizerBase:
         tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
             base.name, revision=_hub(base), trust_remote_code=base.trust_remote_code
         )
-        if len(set(tokenizer("a tokenizer knows words")["input_ids"])) < 2:  # made up from the configuration alone
+        if len(tokenizer) - len(tokenizer.all_special_ids) < 2:  # made up from the configuration alone
             raise ValueError("it knows no words")
     if tokenizer.pad_token_id is None:
         if tokenizer.eos_token is None:
