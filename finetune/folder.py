@@ -106,5 +106,6 @@ def _meet() -> None:
 
 
 def last_checkpoint(folder: Path) -> Path | None:
+    """The newest whole checkpoint in `folder`, if there is one."""
     whole = [each for each in folder.glob("checkpoint-*") if (each / COMPLETE).is_file()]
     return max(whole, key=lambda each: int(each.name.partition("-")[2]), default=None)
