@@ -90,8 +90,9 @@ def finetune(
     }  # fmt: skip
     written = read_finetune_recipe(flags, recipe)
     with needs("torch", "finetune"):
+        from finetune.model import quiet
         from finetune.prepare import prepare
-    _quiet()
+    quiet()
     prepared = prepare(written)
     _announce(prepared)
     if dry_run:
@@ -114,19 +115,6 @@ def _first() -> bool:
     import os
 
     return os.environ.get("RANK", "0") == "0"
-
-
-def _quiet() -> None:
-    """Keep off the terminal what transformers says to its developers."""
-    import logging as standard
-    import warnings
-
-    from transformers.utils import logging
-
-    standard.getLogger("huggingface_hub").setLevel(standard.ERROR)  # our one line says what its retries would
-    logging.set_verbosity_error()  # type: ignore[no-untyped-call]
-    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-    warnings.filterwarnings("ignore", category=FutureWarning)
 
 
 def _announce(prepared: Prepared) -> None:
@@ -258,7 +246,8 @@ def merge(
         import torch  # noqa: F401
 
         from finetune.export import merge as write
-    _quiet()
+        from finetune.model import quiet
+    quiet()
     done = write(folder, out, base, dtype)
     typer.echo(f"{done.parameters:,} parameters in {done.dtype}, {done.layers} layers merged")
     typer.echo(done.path)

@@ -47,6 +47,19 @@ class Base:
         return int(found) if found else None
 
 
+def quiet() -> None:
+    """Keep off the terminal what transformers says to its developers."""
+    import logging as standard
+    import warnings
+
+    from transformers.utils import logging
+
+    standard.getLogger("huggingface_hub").setLevel(standard.ERROR)  # our one line says what its retries would
+    logging.set_verbosity_error()  # type: ignore[no-untyped-call]
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    warnings.filterwarnings("ignore", category=FutureWarning)
+
+
 def open_base(name: str, revision: str | None = None, trust_remote_code: bool = False) -> Base:
     """The base model called `name`, by its configuration alone.
 

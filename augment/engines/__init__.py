@@ -18,6 +18,7 @@ TABLE = Table(
     {
         "echo": "augment.engines.echo:Echo",
         "openai": "augment.engines.openai:OpenAI",
+        "transformers": "augment.engines.transformers:Transformers",
     },
 )
 
