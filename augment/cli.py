@@ -13,6 +13,7 @@ from augment.errors import AugmentError, RecipeError
 from augment.options import pairs, print_json, settings
 from augment.places import RUNS
 from finetune import commands
+from finetune.evaluation.commands import evaluate
 
 if TYPE_CHECKING:
     import threading
@@ -173,41 +174,29 @@ def _print_nothing_new(plan: Plan, json: bool) -> None:
 
 def _run(plan: Plan, json: bool, curate: Curate) -> None:
     """Curate with progress on stderr; the first Ctrl-C or SIGTERM drains, the second ends at once."""
-    import shlex
-    import signal
     import threading
 
     from rich.console import Console
 
-    from augment.errors import Interrupted
+    from augment.stopping import stoppable
     from augment.summary import Tally
     from augment.terminal import announce, print_summary, watch
 
     console = Console(stderr=True)
     stop = threading.Event()
+    tally = Tally()
     announce(plan, console)
 
-    def drain(_signum: int, _frame: object) -> None:
-        if stop.is_set():
-            raise KeyboardInterrupt
+    def drain() -> None:
         stop.set()
-        console.print("stopping: waiting for the answers in flight (again to stop at once)")
         if plan.engine is not None:
             plan.engine.drain()
 
-    tally = Tally()
-    before = {each: signal.signal(each, drain) for each in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        with watch(tally, console):
-            done = curate(plan, tally, stop)
-    except (Interrupted, KeyboardInterrupt):
-        kept = f"{tally.requests_sent:,} answers of this run are kept; " if tally.requests_sent else ""
-        console.print(f"augment: stopped. {kept}to go on, give the same command again:", soft_wrap=True)
-        console.print(f"  augment {shlex.join(sys.argv[1:])}", soft_wrap=True, highlight=False, markup=False)
-        raise typer.Exit(130) from None
-    finally:
-        for each, handler in before.items():
-            signal.signal(each, handler)
+    def kept() -> str:
+        return f"{tally.requests_sent:,} answers of this run are kept" if tally.requests_sent else ""
+
+    with stoppable(drain, console, "the answers in flight", kept), watch(tally, console):
+        done = curate(plan, tally, stop)
     if json:
         print_json({**done.summary.to_dict(), "path": str(done.path)})
     else:
@@ -220,6 +209,7 @@ def _run(plan: Plan, json: bool, curate: Curate) -> None:
 
 
 app.command()(commands.finetune)
+app.command()(evaluate)
 app.add_typer(commands.adapter, name="adapter")
 
 
@@ -253,13 +243,13 @@ def sources(
 
 @app.command("list")
 def list_() -> None:
-    """List every generator, filter, engine, adapter, objective and perturbation."""
+    """List every generator, filter, engine, adapter, objective, perturbation and scorer."""
     import filters
     from augment import engines, generators
-    from finetune import adapters, objectives, perturbations
+    from finetune import adapters, objectives, perturbations, scorers
 
-    ours = (generators.TABLE, filters.TABLE, engines.TABLE, adapters.TABLE, objectives.TABLE, perturbations.TABLE)
-    for table in ours:
+    for kind in (generators, filters, engines, adapters, objectives, perturbations, scorers):
+        table = kind.TABLE
         typer.echo(f"{table.kind}s")
         for name, line in table.summaries():
             typer.echo(f"  {name:<14} {line}")

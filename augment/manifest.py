@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -32,3 +34,29 @@ def digest_of(path: Path) -> dict[str, Any]:
     """A file's size in bytes and its SHA-256, as a manifest names them."""
     with path.open("rb") as file:
         return {"bytes": path.stat().st_size, "sha256": hashlib.file_digest(file, "sha256").hexdigest()}
+
+
+def publish(folder: Path, files: Mapping[str, bytes], record: Mapping[str, Any]) -> None:
+    """Write `files` into `folder`, each beside its place and renamed, and last the manifest: `record` and their hashes.
+
+    Raises:
+        RunError: the folder cannot be written to, or the disk is full.
+    """
+    try:
+        (folder / MANIFEST).unlink(missing_ok=True)
+        for name, content in files.items():
+            _replace(folder / name, content)
+        hashes = {name: digest_of(folder / name) for name in files}
+        whole = orjson.dumps({**record, "files": hashes}, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+        _replace(folder / MANIFEST, whole)
+    except OSError as error:
+        raise RunError(f"cannot write to {folder}: {error.strerror}; make room or choose another --out") from None
+
+
+def _replace(path: Path, content: bytes) -> None:
+    beside = path.with_name(f".{path.name}.part")
+    with beside.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    beside.replace(path)

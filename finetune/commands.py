@@ -131,37 +131,19 @@ def _left_out(prepared: Prepared) -> list[str]:
 
 def _watched(prepared: Prepared) -> Trained:
     """Train with a progress bar on stderr; the first Ctrl-C or SIGTERM stops after a step, the second at once."""
-    import shlex
-    import signal
-    import sys
     import threading
 
     from rich.console import Console
 
-    from augment.errors import Interrupted
+    from augment.stopping import stoppable
     from finetune.progress import ShowProgress
     from finetune.train import train
 
     console = Console(stderr=True)
     stop = threading.Event()
-
-    def halt(_signum: int, _frame: object) -> None:
-        if stop.is_set():
-            raise KeyboardInterrupt
-        stop.set()
-        console.print("stopping after this step (again to stop at once)")
-
-    before = {each: signal.signal(each, halt) for each in (signal.SIGINT, signal.SIGTERM)}
-    try:
+    with stoppable(stop.set, console, "this step"):
         tell = console.print if _first() else lambda _: None
         return train(prepared, tell=tell, watch=[ShowProgress(console)], stop=stop)
-    except (Interrupted, KeyboardInterrupt) as error:
-        console.print(f"augment: {error or 'stopped'}; to go on, give the same command again:", soft_wrap=True)
-        console.print(f"  augment {shlex.join(sys.argv[1:])}", soft_wrap=True, highlight=False, markup=False)
-        raise typer.Exit(130) from None
-    finally:
-        for each, handler in before.items():
-            signal.signal(each, handler)
 
 
 def _report(trained: Trained) -> None:

@@ -29,8 +29,7 @@ def draw(history: Sequence[Mapping[str, Any]]) -> str:
         found = [{"step": each["step"], "value": float(each[name])} for each in steps if name in each]
         if found:
             panels.append(_line(pl.DataFrame(found), title))
-    chart = alt.vconcat(*panels).configure_view(stroke=None).configure(font="sans-serif", background="white")
-    return _svg(chart.to_dict())
+    return svg(alt.vconcat(*panels))
 
 
 def _loss(frame: pl.DataFrame) -> alt.LayerChart:
@@ -57,7 +56,9 @@ def _line(frame: pl.DataFrame, title: str) -> alt.Chart:
     return cast(alt.Chart, line)
 
 
-def _svg(chart: dict[str, Any]) -> str:
+def svg(chart: alt.HConcatChart | alt.VConcatChart) -> str:
+    """A chart as the text of an SVG, on white and in the reader's own plain font."""
     import vl_convert
 
-    return str(vl_convert.vegalite_to_svg(chart))
+    configured = chart.configure_view(stroke=None).configure(font="sans-serif", background="white")
+    return str(vl_convert.vegalite_to_svg(configured.to_dict()))

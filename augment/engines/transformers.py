@@ -84,6 +84,10 @@ class Transformers:
                 keep(request, reply)
                 yield reply
 
+    def release(self) -> None:
+        """Let go of the weights, so that another model has room; the next `generate` loads them again."""
+        self._loaded = None
+
     def drain(self) -> None:
         """Take no further batch. Callable from any thread."""
         self._drained = True

@@ -143,4 +143,4 @@ def given(exam: Exam, answers: Mapping[str, list[str | None]]) -> Iterator[pl.Da
             pl.col("id", "label", "query", "gold"),
             pl.Series("answer", column, dtype=pl.String),
             *(pl.lit(None, dtype=ANSWERS[name]).alias(name) for name in ("finish", "error", "tokens_out")),
-        )
+        ).select(list(ANSWERS))

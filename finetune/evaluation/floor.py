@@ -6,6 +6,7 @@ Character cosine gives the first about .55 and the second about .3 on CHBench: a
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 
 import polars as pl
 
@@ -38,7 +39,7 @@ def ceiling(exam: Exam) -> pl.DataFrame:
     return _as(exam, GOLD, exam.rows["gold"].to_list())
 
 
-def _as(exam: Exam, name: str, answers: list[str | None]) -> pl.DataFrame:
+def _as(exam: Exam, name: str, answers: Sequence[str | None]) -> pl.DataFrame:
     return exam.rows.select(
         pl.lit(name).alias("model"),
         pl.col("id", "label", "query", "gold"),

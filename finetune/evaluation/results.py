@@ -1,0 +1,126 @@
+"""Scores to what is reported: means with intervals, paired differences, histograms, and the verdict in a sentence."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import polars as pl
+
+from augment.intervals import Interval, bootstrap, paired, share
+from finetune.evaluation.judging import JUDGE, PREFIX
+from finetune.scorers.similarity import histogram
+
+SHARES = ("failed", "refused", "truncated", "no_verdict")
+"""Metrics that are yes or no a row."""
+LOWER = frozenset({*SHARES, "length"})
+"""Metrics of which more is not better."""
+SIMILARITY = ("cosine", "jaccard")
+
+
+def metrics_of(scores: pl.DataFrame) -> list[str]:
+    """The metrics that a frame of scores has, in the order they are shown."""
+    dimensions = [name for name in scores.columns if name.startswith(PREFIX)]
+    order = (*SIMILARITY, JUDGE, *dimensions, "no_verdict", "failed", "refused", "truncated", "length")
+    return [name for name in order if name in scores.columns]
+
+
+def labels_of(scores: pl.DataFrame) -> list[str | None]:
+    """None for the whole exam, and each of its labels where there are two or more that a table has room for."""
+    found = scores["label"].drop_nulls().unique().sort().to_list()
+    return [None, *found] if 2 <= len(found) <= 8 else [None]
+
+
+def table(scores: pl.DataFrame) -> list[dict[str, Any]]:
+    """A line for each model, label (None: all) and metric: mean, 95 % interval (bootstrap; Wilson for shares), rows."""
+    lines = []
+    for model in scores["model"].unique(maintain_order=True):
+        for label in labels_of(scores):
+            rows = _rows(scores, model, label)
+            for metric in metrics_of(scores):
+                values = rows[metric].drop_nulls()
+                if len(values):
+                    told = _told(_interval(metric, values))
+                    lines.append({"model": model, "label": label, "metric": metric, **told})
+    return lines
+
+
+def differences(scores: pl.DataFrame, over: str) -> list[dict[str, Any]]:
+    """What each model scores more than the model `over`, row by row, with the paired bootstrap's 95 % interval."""
+    lines = []
+    for model in scores["model"].unique(maintain_order=True):
+        if model == over:
+            continue
+        for label in labels_of(scores):
+            ours, theirs = _rows(scores, model, label), _rows(scores, over, label)
+            both = ours.join(theirs, on="id", suffix="_over", maintain_order="left")
+            for metric in metrics_of(scores):
+                known = both.select(pl.col(metric, f"{metric}_over").cast(pl.Float64)).drop_nulls()
+                if len(known):
+                    found = paired(known[metric].to_numpy(), known[f"{metric}_over"].to_numpy())
+                    lines.append({"model": model, "over": over, "label": label, "metric": metric, **_told(found)})
+    return lines
+
+
+def histograms(scores: pl.DataFrame) -> list[dict[str, Any]]:
+    """The published form of the similarities: how many rows are in each tenth, the failed ones in the first."""
+    lines = []
+    for model in scores["model"].unique(maintain_order=True):
+        for label in labels_of(scores):
+            rows = _rows(scores, model, label)
+            for metric in SIMILARITY:
+                counts = histogram(rows[metric].drop_nulls().to_numpy())
+                failed = int(rows.filter(pl.col(metric).is_not_null())["failed"].sum())
+                lines.append({"model": model, "label": label, "metric": metric, "counts": counts, "failed": failed})
+    return lines
+
+
+def verdict(
+    lines: Sequence[Mapping[str, Any]], floor: Sequence[Mapping[str, Any]], apart: Sequence[Mapping[str, Any]]
+) -> str:
+    """Whether models differ by more than chance, in a sentence each; without two, how the one stands to the floor."""
+    said = []
+    for model in dict.fromkeys(line["model"] for line in apart):
+        found = [line for line in apart if line["model"] == model and line["label"] is None]
+        told = {line["metric"]: line for line in found if line["metric"] in (JUDGE, "cosine", "jaccard")}
+        over = found[0]["over"]
+        parts = [_compared(metric, told[metric]) for metric in (JUDGE, "cosine", "jaccard") if metric in told]
+        if any(_sure(line) for line in told.values()):
+            said.append(f"{model} against {over}: {', '.join(parts)}.")
+        else:
+            said.append(f"{model} and {over} differ by no more than chance: {', '.join(parts)}.")
+    bottom = next((each for each in floor if each["metric"] == "cosine" and each["label"] is None), None)
+    for line in lines:
+        if bottom and line["metric"] == "cosine" and line["label"] is None:
+            high, low = bottom["high"] or bottom["mean"], line["low"] if line["low"] is not None else line["mean"]
+            if low <= high:
+                what = f"cosine {line['mean']:.2f} is no more than that of answers to other questions"
+                said.append(f"{line['model']}: its {what} ({bottom['mean']:.2f}).")
+    return " ".join(said) or "one model, above the floor of answers to other questions; give a second one to compare."
+
+
+def _compared(metric: str, line: Mapping[str, Any]) -> str:
+    interval = f" ({line['low']:+.3f} to {line['high']:+.3f})" if line["low"] is not None else ""
+    return f"{metric} {line['mean']:+.3f}{interval}"
+
+
+def _sure(line: Mapping[str, Any]) -> bool:
+    low, high = line["low"], line["high"]
+    return low is not None and Interval(line["mean"], low, high, line["rows"]).sure
+
+
+def _rows(scores: pl.DataFrame, model: str, label: str | None) -> pl.DataFrame:
+    rows = scores.filter(pl.col("model") == model)
+    return rows if label is None else rows.filter(pl.col("label") == label)
+
+
+def _interval(metric: str, values: pl.Series) -> Interval:
+    if metric in SHARES:
+        return share(int(values.sum()), len(values))
+    return bootstrap(values.cast(pl.Float64).to_numpy())
+
+
+def _told(found: Interval) -> dict[str, Any]:
+    numbers = {"mean": found.mean, "low": found.low, "high": found.high}
+    return {**{name: None if math.isnan(value) else value for name, value in numbers.items()}, "rows": found.n}
