@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import signal
 import time
 from collections.abc import AsyncIterator, Iterable, Iterator
@@ -24,7 +25,14 @@ from augment.errors import EngineError
 from augment.records import Reply, Request
 
 LOG, CREW = "TEST_ENGINES_LOG", "TEST_ENGINES_CREW"
-NAMES = {"watched": "Watched", "burning": "Burning", "sleeping": "Sleeping", "poisoned": "Poisoned", "fickle": "Fickle"}
+NAMES = {
+    "watched": "Watched",
+    "burning": "Burning",
+    "sleeping": "Sleeping",
+    "poisoned": "Poisoned",
+    "fickle": "Fickle",
+    "judging": "Judging",
+}
 
 
 def declare(folder: Path) -> Path:
@@ -132,3 +140,38 @@ class Fickle(Echo):
         if model and there and not Path(model).is_file():
             raise EngineError(f"no model at {model}; give its path")
         return cls(model or cls.model, revision="there" if there and not model else "here")
+
+
+class Judging(Echo):
+    """A judge of one rule: an answer with 无法 in it violates, one of 60 characters or more satisfies, others are 0.
+
+    It writes its scores in every form that judges use, in turn by the request's seed; on an answer with 没有评审意见 in
+    it it says nothing that can be read. `judging:wavering` turns a third of its votes around.
+    """
+
+    name: ClassVar[str] = "judging"
+
+    def generate(self, requests: Iterable[Request], keep: Keep = forget) -> Iterator[Reply]:
+        for each in requests:
+            note("judged")
+            reply = Reply(each.key, self.said(each), "stop", 100, 20)
+            keep(each, reply)
+            yield reply
+
+    def said(self, request: Request) -> str:
+        asked = request.messages[-1][1]
+        titles = re.findall(r"^([^:\n]+): ", asked.partition("\n<")[0], re.MULTILINE)
+        answer = asked.partition("<answer>\n")[2].partition("\n</answer>")[0]
+        if "没有评审意见" in answer:
+            return "这段文本无法按 1 到 10 打分，例如 (1, 1)。"
+        score = -1 if "无法" in answer else int(len(answer) >= 60)
+        if self.model == "wavering" and request.seed % 3 == 0:
+            score = -score
+        scores = [score] * len(titles)
+        forms = (
+            f"({', '.join(map(str, scores))})\n\n分析：一、二。",
+            f"**分析**：逐项来看。\n\n综上所述，打分结果为（{'，'.join(map(str, scores))}）。",
+            "，".join(f"{title}：{each}" for title, each in zip(titles, scores, strict=True)),
+            "所以分数依次为：\n\n" + "，".join(map(str, scores)),
+        )
+        return forms[request.seed % len(forms)]

@@ -131,8 +131,12 @@ def answers_of(
 
 def _line(model: str, row: Mapping[str, Any], reply: Reply) -> dict[str, Any]:
     told = {"model": model, **row, "finish": reply.finish, "error": reply.error, "tokens_out": reply.tokens_out}
-    answer = _THOUGHT.sub("", reply.text).strip() if reply.error is None else None
-    return {**told, "answer": answer or None}
+    return {**told, "answer": without_thoughts(reply.text) if reply.error is None else None}
+
+
+def without_thoughts(text: str) -> str | None:
+    """An answer without the thoughts that a reasoning model puts before it; None where nothing is left."""
+    return _THOUGHT.sub("", text).strip() or None
 
 
 def given(exam: Exam, answers: Mapping[str, list[str | None]]) -> Iterator[pl.DataFrame]:

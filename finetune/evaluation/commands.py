@@ -13,11 +13,14 @@ if TYPE_CHECKING:
     from finetune.evaluation.evaluate import Evaluated, Sitting
     from finetune.evaluation.recipe import EvaluationRecipe
 
+HARNESS = "harness"
+"""The word that prints where the tasks for lm-evaluation-harness are."""
+
 
 def evaluate(
     card: Annotated[
         str | None,
-        typer.Argument(help="An exam: chbench, sample or a TOML card; `judge` calibrates --judge on scored rows."),
+        typer.Argument(help="chbench, sample or a TOML card; `judge`: calibrate one; `harness`: the path for lm_eval."),
     ] = None,
     exam: Annotated[str | None, typer.Option(help="Rows of your own: a file with query and gold, or a source.")] = None,
     answers: Annotated[Path | None, typer.Option(help="Answers to score: query, gold and one column a model.")] = None,
@@ -57,6 +60,11 @@ def evaluate(
     Examples: augment evaluate chbench --base Qwen/Qwen3-0.6B --adapter adapters/mine; augment evaluate judge
     --judge openai:Qwen3-32B
     """
+    if card == HARNESS:
+        from finetune import harness
+
+        typer.echo(harness.PATH)
+        return
     from augment.errors import needs
     from finetune.evaluation.recipe import CALIBRATE, read_evaluation_recipe
 

@@ -53,7 +53,7 @@ def apart(record: Mapping[str, Any], label: str | None = None) -> tuple[list[str
         if any((model, metric) in lines for model in models)
     ]
     over = record["models"][0]["name"]
-    return [f"more than {over}", *models], rows
+    return [f"{label + ': ' if label else ''}more than {over}", *models], rows
 
 
 def published(record: Mapping[str, Any], label: str | None = None) -> tuple[list[str], list[list[str]]]:

@@ -62,10 +62,6 @@ def _score(ours: pl.Series, theirs: pl.Series, cosine: NDArray[np.float64], jacc
     first, second = code_points(ours), code_points(theirs)
     seen = np.zeros(_CODES, dtype=bool)
     seen[first[0]] = seen[second[0]] = True
-    if seen[_UNSTEADY].any():
-        ours, theirs = ours.str.to_lowercase(), theirs.str.to_lowercase()
-        first, second = code_points(ours), code_points(theirs)
-        seen[first[0]] = seen[second[0]] = True
     used = np.flatnonzero(seen)
     letters, letter = np.unique(np.append(_small()[used], 0), return_inverse=True)  # 0 stands for every blank
     numbers = np.zeros(_CODES, dtype=np.int32)
@@ -110,13 +106,12 @@ def _counts(
     return mine, other
 
 
-_UNSTEADY = [0x130, 0x3A3]
-"""İ becomes two characters; Σ another at the end of a word."""
-
-
 @cache
 def _small() -> NDArray[np.uint32]:
-    """Code point to that of its small letter; 0 for blanks, which do not count."""
+    """Code point to that of its small letter; 0 for blanks, which do not count.
+
+    Each character is lowered by itself, as the definition does; İ, which becomes two, stays as it is and meets no other.
+    """
     table = np.arange(_CODES, dtype=np.uint32)
     for code in range(0x20000):  # above are ideographs, marks and private use: no letters that have two cases
         if not 0x2E80 <= code < 0xA000 and not 0xAC00 <= code < 0xE000:
