@@ -49,6 +49,7 @@ COMMON_NAMES = {
         "reply",
         "erniea",
         "target",
+        "gold",
         "回答",
         "答案",
         "回复",

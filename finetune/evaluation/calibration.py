@@ -75,7 +75,7 @@ def open_calibration(recipe: EvaluationRecipe) -> Calibration:
             label = str(record.get(columns["label"]) or "")
             group = card.group_of(label)
             titles = [each.title for each in group.dimensions] if group else []
-            scores = parse(str(record.get(scored) or ""), titles)
+            scores = parse(str(record.get(scored) or ""), titles) if titles else None
             if scores is None or not record.get(columns["answer"]):
                 unread += 1
                 continue
@@ -149,7 +149,7 @@ def _agreement(given: np.ndarray[Any, Any], judged: pl.Series) -> dict[str, Any]
     right, said = given[known], judged.drop_nulls().to_numpy()
     confusion = [[int(((right == ours) & (said == theirs)).sum()) for theirs in SCORES] for ours in SCORES]
     counts = np.array(confusion, dtype=float)
-    total = counts.sum()
+    total = float(counts.sum())
     agreed = share(int(np.trace(counts)), int(total))
     expected = float(counts.sum(0) @ counts.sum(1)) / total**2 if total else 1.0
     kappa = (agreed.mean - expected) / (1 - expected) if expected < 1 else None

@@ -67,12 +67,11 @@ def _base_of(folder: Path) -> str:
 def _seen(folder: Path, exam: Exam) -> int:
     """How many of the exam's questions are in the data that an adapter was trained on, where that can be read still."""
     try:
-        data = json.loads((folder / "training.json").read_text("utf-8"))
-        run = Path(data["data"]["name"])
-        columns = data["recipe"]["map"]
-        if data["data"]["manifest"] is not None and digest_of(run / MANIFEST)["sha256"] != data["data"]["manifest"]:
+        record = json.loads((folder / "training.json").read_text("utf-8"))
+        written, manifest = record["recipe"], record["data"]["manifest"]
+        if manifest is not None and digest_of(Path(written["data"]) / MANIFEST)["sha256"] != manifest:
             return 0
-        items = open_rows(str(run), columns=columns).items
+        items = open_rows(written["data"], written["task"], written["map"]).items
     except (OSError, ValueError, KeyError, AugmentError):
         return 0
     trained = {turn for item in items for role, turn in item.turns if role == "user"}

@@ -19,6 +19,7 @@ from augment.replies import ReplyStore
 from finetune.evaluation.answering import Paid, ask
 from finetune.evaluation.exam import ExamCard, Group
 from finetune.evaluation.tuples import parse
+from finetune.scorers.similarity import is_failed
 
 JUDGE = "judge"
 PREFIX = "judge_"
@@ -120,9 +121,10 @@ def judge(
         Interrupted, EngineError: as `ask`.
     """
     asked: list[tuple[Group, list[Request]] | None] = []
-    for label, query, answer in frame.select("label", "query", "answer").iter_rows():
+    failed = is_failed(frame["answer"])
+    for (label, query, answer), none in zip(frame.select("label", "query", "answer").iter_rows(), failed, strict=True):
         group = card.group_of(label)
-        if group is None or answer is None:
+        if group is None or none:
             asked.append(None)
         else:
             asked.append((group, [judge.request(card, group, query, answer, vote) for vote in range(judge.votes)]))

@@ -9,11 +9,12 @@ import polars as pl
 
 from filters import Context
 from filters import refusal as sift
+from finetune.scorers.similarity import is_failed
 
 
 @dataclass(frozen=True)
 class Refusal:
-    """Whether an answer refuses, and whether it was cut off: as the engine said, else by how it ends."""
+    """Whether an answer refuses, and whether it was cut off (as the engine said, else by how it ends); null: failed."""
 
     name: ClassVar[str] = "refusal"
     scores: ClassVar[dict[str, Any]] = {"refused": pl.Boolean, "truncated": pl.Boolean}
@@ -28,7 +29,7 @@ class Refusal:
             ),
             Context(seeds=pl.DataFrame(), exam=pl.DataFrame()),
         )
-        there = pl.col("answer").is_not_null()
+        there = ~is_failed(frame["answer"])
         ended = (pl.col("finish") == "length").fill_null(looked["refusal_unfinished"].is_not_null())
         return frame.with_columns(
             pl.when(there).then((looked["refusal_response"] == "refused").fill_null(False)).alias("refused"),

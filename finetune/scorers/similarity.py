@@ -110,7 +110,7 @@ def _counts(
 def _small() -> NDArray[np.uint32]:
     """Code point to that of its small letter; 0 for blanks, which do not count.
 
-    Each character is lowered by itself, as the definition does; İ, which becomes two, stays as it is and meets no other.
+    Each character is lowered by itself, as the definition does; İ, which becomes two, stays and meets no other.
     """
     table = np.arange(_CODES, dtype=np.uint32)
     for code in range(0x20000):  # above are ideographs, marks and private use: no letters that have two cases

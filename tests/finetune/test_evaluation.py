@@ -1,0 +1,309 @@
+"""`augment evaluate` as its users run it: models in this process and on a server, judged, compared, stopped, repeated."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from augment.manifest import digest_of
+from tests.engines import declare
+from tests.finetune.bases import save_base
+from tests.server import serve
+
+ROOT = Path(__file__).parents[2]
+QUESTIONS = 24
+
+
+@pytest.fixture
+def judging(augment, tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(declare(tmp_path / "declared")))
+    monkeypatch.setenv("TEST_ENGINES_LOG", str(tmp_path / "judged.log"))
+    return augment
+
+
+@pytest.fixture
+def answers(place: Path) -> Path:
+    """Answers of a good model, one that answers other questions, and one that refuses or fails."""
+    gold = [
+        f"第{n}条：{'保持规律作息，' * (n % 3 + 1)}每天走{n * 10}步，必要时到医院检查血压、血糖和{'心' * (n % 4)}电图。不要自行停药。"
+        for n in range(QUESTIONS)
+    ]
+    with (place / "answers.csv").open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["query", "gold", "label", "other", "good", "bad"])
+        for n, text in enumerate(gold):
+            good = text.replace("保持", "坚持").replace("必要时", "有需要就")
+            bad = ["None!", "很抱歉，我无法回答这个问题。", "没有评审意见"][n % 3]
+            writer.writerow(
+                [f"问题{n}怎么办？", text, ["mental", "physical"][n % 2], gold[(n + 7) % QUESTIONS], good, bad]
+            )
+    return place / "answers.csv"
+
+
+def record_in(folder: Path) -> dict:
+    return json.loads((folder / "evaluation.json").read_text("utf-8"))
+
+
+def mean(record: dict, model: str, metric: str, label: str | None = None) -> float:
+    (line,) = [
+        each for each in record["table"] if (each["model"], each["metric"], each["label"]) == (model, metric, label)
+    ]
+    return line["mean"]
+
+
+def difference(record: dict, model: str, metric: str, label: str | None = None) -> dict:
+    (line,) = [
+        each
+        for each in record["differences"]
+        if (each["model"], each["metric"], each["label"]) == (model, metric, label)
+    ]
+    return line
+
+
+def test_existing_answers_are_scored_compared_and_judged(judging, answers, place):
+    ran = judging("evaluate", "chbench", "--answers", answers, "--judge", "judging", "--out", "found")
+    assert ran.code == 0, ran.err
+    record = record_in(place / "found")
+    assert record["exam"]["labels"] == {"mental": 12, "physical": 12}
+    assert mean(record, "good", "cosine") > 0.9 > mean(record, "other", "cosine")
+    assert mean(record, "bad", "failed") == pytest.approx(1 / 3)
+    assert mean(record, "bad", "refused") == pytest.approx(1 / 2)  # of those that are answers
+    assert mean(record, "good", "refused") == 0
+    assert mean(record, "bad", "cosine", "mental") < 0.3
+    # the judge's rule: a refusal violates every definition, 没有评审意见 gets no verdict, a failed answer is not judged
+    assert mean(record, "bad", "judge") == -1
+    assert mean(record, "bad", "no_verdict") == pytest.approx(1 / 2)
+    assert mean(record, "bad", "judge_safety", "physical") == -1
+    assert not [each for each in record["table"] if each["metric"] == "judge_safety" and each["label"] == "mental"]
+    assert [each["name"] for each in record["judge"]["dimensions"]["physical"]][:2] == ["accuracy", "safety"]
+    assert record["judge"]["variant"] == "sees the answer alone"
+    # compared with the first model, question by question
+    gain = difference(record, "good", "cosine")
+    assert gain["over"] == "other" and gain["low"] > 0
+    assert difference(record, "bad", "judge")["rows"] == 8  # its refusals; the others are not judged, or in vain
+    assert "good against other: " in record["verdict"]
+    assert "other: its cosine" in record["verdict"]
+    # the floor is there: gold answers to other questions, a refusal, and what the judge makes of the gold
+    floor = {(each["name"], each["metric"]): each["mean"] for each in record["floor"] if each["label"] is None}
+    assert floor["unrelated answers", "cosine"] == pytest.approx(mean(record, "other", "cosine"), abs=0.1)
+    assert floor["canned refusal", "refused"] == 1 and floor["canned refusal", "judge"] == -1
+    assert {each["metric"]: each["mean"] for each in record["gold"] if each["label"] is None}[
+        "cosine"
+    ] == pytest.approx(1)
+
+
+def test_the_papers_table_counts_failed_answers_in_the_first_bin(augment, answers, place):
+    ran = augment("evaluate", "--answers", answers, "--out", "found")
+    assert ran.code == 0, ran.err
+    lines = [line.split() for line in ran.out.splitlines()]
+    head = next(place for place, line in enumerate(lines) if line[:3] == ["all", "cosine", "other"])
+    assert lines[head] == [
+        "all",
+        *(
+            f"{metric} {name}".split()[place]
+            for metric in ("cosine", "jaccard")
+            for name in ("other", "good", "bad")
+            for place in (0, 1)
+        ),
+    ]
+    table = [line[2:] if line[0].startswith("[") else line for line in lines[head + 1 : head + 12]]
+    columns = [list(map(int, column)) for column in zip(*table[:10], strict=True)]
+    assert [sum(column) for column in columns] == [QUESTIONS] * 6
+    assert lines[head + 11] == ["None!", "0", "0", "8", "0", "0", "8"]
+    scores = pl.read_parquet(place / "found/scores.parquet").filter(pl.col("model") == "bad")
+    assert columns[2][0] == sum(score < 0.1 for score in scores["cosine"]) >= 8
+
+
+def test_the_folder_holds_everything_and_its_hashes(judging, answers, place):
+    judging("evaluate", "chbench", "--answers", answers, "--judge", "judging", "--votes", "3", "--out", "found")
+    manifest = json.loads((place / "found/manifest.json").read_text())
+    names = {"evaluation.json", "scores.parquet", "similarity.svg", "judge.svg", "README.md"}
+    assert set(manifest["files"]) == names
+    for name in names:
+        assert manifest["files"][name] == digest_of(place / "found" / name)
+    card = (place / "found/README.md").read_text()
+    assert record_in(place / "found")["verdict"] in card
+    assert "3 vote(s) at temperature 0.7" in card and "| mental |" in card
+    scores = pl.read_parquet(place / "found/scores.parquet")
+    assert len(scores) == QUESTIONS * (3 + 2 + 1)
+    assert {"model", "id", "query", "gold", "answer", "cosine", "jaccard", "refused", "judge_care"} <= set(
+        scores.columns
+    )
+    assert (place / "found/judge.svg").read_text().count("practicality") >= 2
+
+
+def test_the_command_in_the_card_makes_the_evaluation_again(augment, answers, place):
+    augment("evaluate", "chbench", "--answers", answers, "--limit", "10", "--out", "found")
+    command = (place / "found/README.md").read_text().partition("```sh\n")[2].partition("\n```")[0].split()
+    assert command[:2] == ["augment", "evaluate"]
+    again = augment(*command[1:], "--out", "again")
+    assert again.code == 0, again.err
+    for name in ("evaluation.json", "scores.parquet", "README.md", "similarity.svg"):
+        assert (place / "again" / name).read_bytes() == (place / "found" / name).read_bytes()
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory) -> tuple[Path, Path]:
+    """A tiny base and an adapter that has learnt to give one answer, by the command."""
+    room = tmp_path_factory.mktemp("trained")
+    base = save_base(room / "base")
+    rows = [{"prompt": f"第{n}个问题？", "response": "请多喝水。"} for n in range(40)]
+    (room / "rows.jsonl").write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+    words = ["--base", base, "--data", room / "rows.jsonl", "--adapter", "pissa", "--rank", 8, "--epochs", 6]
+    words += ["--learning-rate", 0.02, "--validation", 0, "--out", room / "mine"]
+    command = [sys.executable, "-m", "augment", "finetune", *map(str, words)]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    assert done.returncode == 0, done.stderr
+    return base, room / "mine"
+
+
+def test_a_base_and_its_adapter_take_the_exam(augment, trained, place):
+    base, adapter = trained
+    ran = augment("evaluate", "sample", "--base", base, "--adapter", adapter, "--max-tokens", 24, "--out", "found")
+    assert ran.code == 0, ran.err
+    record = record_in(place / "found")
+    assert [each["name"] for each in record["models"]] == ["base", "mine"]
+    assert record["models"][1]["adapter"] == str(adapter)
+    scores = pl.read_parquet(place / "found/scores.parquet")
+    mine = scores.filter(pl.col("model") == "mine")
+    assert (mine["answer"] == "请多喝水。").mean() > 0.8 and set(mine["finish"]) >= {"stop"}
+    assert set(scores.filter(pl.col("model") == "base")["finish"]) == {"length"}
+    assert mean(record, "mine", "cosine") > mean(record, "base", "cosine")
+    assert record["paid"]["sent"] == 2 * record["exam"]["rows"]
+    # what was answered is never asked again, whatever is scored of it
+    again = augment("evaluate", "sample", "--adapter", adapter, "--base", base, "--max-tokens", 24, "--out", "other")
+    assert again.code == 0
+    assert record_in(place / "other")["paid"] == {"sent": 0, "reused": 64, "tokens_in": 0, "tokens_out": 0}
+
+
+def test_the_adapter_names_its_base(augment, trained, place):
+    _, adapter = trained
+    ran = augment("evaluate", "sample", "--adapter", adapter, "--limit", 3, "--max-tokens", 8, "--json")
+    assert ran.code == 0, ran.err
+    assert [each["name"] for each in json.loads(ran.out)["models"]] == ["mine"]
+
+
+def test_an_adapter_that_was_trained_on_the_exam_is_found_out(augment, trained, place):
+    _, adapter = trained
+    lines = [{"query": f"第{n}个问题？", "gold": "请多喝水。"} for n in (3, 5)] + [
+        {"query": "新问题？", "gold": "好。"}
+    ]
+    (place / "exam.jsonl").write_text("".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))
+    ran = augment("evaluate", "--exam", "exam.jsonl", "--adapter", adapter, "--max-tokens", 8, "--out", "found")
+    assert "mine: 2 of these questions are in its training data" in ran.err
+    assert "**2 of these questions are in the training data of mine**" in (place / "found/README.md").read_text()
+
+
+def test_a_finished_evaluation_is_not_done_again_nor_written_over(augment, answers, place):
+    first = augment("evaluate", "chbench", "--answers", answers, "--out", "found")
+    before = (place / "found/manifest.json").stat().st_mtime_ns
+    again = augment("evaluate", "chbench", "--answers", answers, "--out", "found")
+    assert again.code == 0 and "it was evaluated before" in again.out
+    assert again.out.splitlines()[1:] == first.out.splitlines()
+    assert (place / "found/manifest.json").stat().st_mtime_ns == before
+    other = augment("evaluate", "chbench", "--answers", answers, "--limit", 5, "--out", "found")
+    assert other.code == 2 and "holds another evaluation" in other.err
+    assert record_in(place / "found")["exam"]["rows"] == QUESTIONS
+    forced = augment("evaluate", "chbench", "--answers", answers, "--limit", 5, "--out", "found", "--overwrite")
+    assert forced.code == 0 and record_in(place / "found")["exam"]["rows"] == 5
+
+
+def test_somebodys_folder_is_left_alone(augment, answers, place):
+    (place / "mine").mkdir()
+    (place / "mine/letter.txt").write_text("dear")
+    ran = augment("evaluate", "chbench", "--answers", answers, "--out", "mine")
+    assert ran.code == 2 and "holds no evaluation" in ran.err
+    assert (place / "mine/letter.txt").read_text() == "dear"
+
+
+def test_a_server_takes_the_exam_and_loses_single_rows_only(augment, place):
+    with serve(fail_400_share=0.2) as server:
+        ran = augment("evaluate", "sample", "--llm", "openai:test-model", "--base-url", server.url, "--out", "found")
+        assert ran.code == 0, ran.err
+        calls = server.stats()["calls"]
+    record = record_in(place / "found")
+    scores = pl.read_parquet(place / "found/scores.parquet").filter(pl.col("model") == "test-model")
+    failed = scores.filter(pl.col("failed"))
+    assert calls == len(scores) == record["exam"]["rows"] == 32
+    assert 0 < len(failed) < 20 and failed["error"].str.starts_with("HTTP 400: ").all()
+    assert failed["answer"].null_count() == len(failed) and failed["cosine"].sum() == 0
+    assert mean(record, "test-model", "failed") == pytest.approx(len(failed) / 32)
+
+
+def test_a_killed_evaluation_goes_on_and_pays_once(place):
+    env = {**os.environ, "AUGMENT_HOME": str(place / "home"), "PYTHONPATH": str(ROOT)}
+    with serve(latency=0.3) as server:
+        words = [
+            "evaluate",
+            "sample",
+            "--llm",
+            "openai",
+            "--base-url",
+            server.url,
+            "--concurrency",
+            "4",
+            "--out",
+            "found",
+        ]
+        command = [sys.executable, "-m", "augment", *words]
+        first = subprocess.Popen(command, cwd=place, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        while server.stats()["finished"] < 8:
+            time.sleep(0.02)
+        first.send_signal(signal.SIGINT)
+        _, told = first.communicate(timeout=60)
+        assert first.returncode == 130 and "to go on, give the same command again" in told
+        assert not (place / "found/manifest.json").exists()
+        second = subprocess.run(command, cwd=place, env=env, capture_output=True, text=True)
+        assert second.returncode == 0, second.stderr
+        assert server.stats()["finished"] == 32 == len(server.stats()["by_key"])
+
+
+def test_thoughts_are_no_part_of_an_answer():
+    from finetune.evaluation.answering import without_thoughts
+
+    assert without_thoughts("<think>\n嗯，\n头疼……\n</think>\n\n多休息。") == "多休息。"
+    assert without_thoughts("<think>没想完") == "<think>没想完"
+    assert without_thoughts("<think>想完了，没有话</think>") is None
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ([], "no exam given; try augment evaluate chbench"),
+        (["sample"], "nobody to take the exam; add --base MODEL"),
+        (["smaple", "--llm", "echo"], "no exam called 'smaple'; did you mean sample?"),
+        (["sample", "--llm", "ecoh"], "no engine called 'ecoh'"),
+        (["sample", "--base", "nowhere/at/all"], "no model folder nowhere/at/all"),
+        (["sample", "--adapter", "nowhere"], "nowhere is not an adapter"),
+        (["--exam", "nothing.csv", "--llm", "echo"], "no file or folder nothing.csv"),
+        (["--answers", "nothing.csv"], "no file or folder nothing.csv"),
+        (["--answers", "nothing.csv", "--llm", "echo"], "leave out --exam, --base, --adapter and --llm"),
+        (["sample", "--llm", "echo", "--judge-sees", "all"], "judge-sees: input should be 'answer' or 'question'"),
+        (["sample", "--llm", "echo", "--votes", "0"], "votes: input should be greater than or equal to 1"),
+        (["sample", "--llm", "echo", "--holdout", "x%"], "holdout: 'x%' is no share"),
+        (["sample", "--llm", "echo", "--map", "promt=query"], "--map has no column 'promt'"),
+    ],
+)
+def test_wrong_input_is_one_line(augment, words, said):
+    ran = augment("evaluate", *words)
+    assert ran.code == 2 and said in ran.err and ran.err.count("\n") == 1, ran.err
+
+
+def test_a_judge_without_dimensions_is_refused_before_anything_is_asked(judging, answers, tmp_path):
+    ran = judging("evaluate", "--answers", answers, "--judge", "judging")
+    assert ran.code == 2 and "--judge needs dimensions, and no card was given" in ran.err
+    assert not (tmp_path / "judged.log").exists()
+
+
+def test_the_harness_is_where_the_command_says(augment):
+    ran = augment("evaluate", "harness")
+    assert (Path(ran.out.strip()) / "chbench.yaml").is_file()
