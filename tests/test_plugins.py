@@ -16,7 +16,9 @@ from augment.generators import answers_itself
 from augment.records import SCHEMA, Rejected, Reply, Request, Row, row_id
 from filters import Context
 from filters.chain import Chain
-from finetune import adapters, objectives, perturbations
+from finetune import adapters, objectives, perturbations, scorers
+from finetune.scorers import ANSWERS
+from tests.finetune.bases import save_base
 from tests.server import serve
 
 RECORDS = (
@@ -51,7 +53,10 @@ HOSTILE = (
 
 @pytest.mark.parametrize(
     "table",
-    [generators.TABLE, filters.TABLE, engines.TABLE, adapters.TABLE, objectives.TABLE, perturbations.TABLE],
+    [
+        *(generators.TABLE, filters.TABLE, engines.TABLE),
+        *(adapters.TABLE, objectives.TABLE, perturbations.TABLE, scorers.TABLE),
+    ],
     ids=lambda table: table.kind,
 )
 def test_every_entry_loads_under_its_name_and_says_what_it_is(table):
@@ -144,15 +149,24 @@ def test_a_filter_decides_alike_whatever_the_batches(name):
 
 
 @pytest.mark.parametrize("name", sorted(engines.TABLE.targets()))
-def test_an_engine_answers_each_request_once(name):
+def test_an_engine_answers_each_request_once(name, tmp_path):
     with serve() as server:
+        model = "test-model" if name != "transformers" else str(save_base(tmp_path / "base", initializer_range=0.3))
         try:
-            engine = engines.TABLE.load(name).open("test-model", EngineOptions(base_url=server.url, concurrency=4))
+            engine = engines.TABLE.load(name).open(model, EngineOptions(base_url=server.url, concurrency=4))
         except EngineError as error:
             pytest.skip(f"{name} is not to be had here: {error}")
         requests = [
             Request(
-                "r", "g", k, (("user", "夜里睡不着，应该怎么办？"),), "t@1", seed=k, engine=name, model=engine.model
+                "r",
+                "g",
+                k,
+                (("user", "夜里睡不着，应该怎么办？"),),
+                "t@1",
+                seed=k,
+                max_tokens=40,
+                engine=name,
+                model=engine.model,
             )
             for k in range(20)
         ]
@@ -160,3 +174,34 @@ def test_an_engine_answers_each_request_once(name):
     assert sorted(each.key for each in replies) == sorted(each.key for each in requests)
     assert all(each.text and each.error is None and each.tokens_out > 0 for each in replies)
     assert len({each.text for each in replies}) > 10
+
+
+@pytest.mark.parametrize("name", sorted(scorers.TABLE.targets()))
+def test_a_scorer_adds_its_columns_to_any_answer(name):
+    kind = scorers.TABLE.load(name)
+    assert kind.__dataclass_params__.frozen
+    rows = [
+        {"model": "m", "id": str(n), "query": "失眠怎么办？", "gold": gold, "answer": answer, "finish": finish}
+        for n, (gold, answer, finish) in enumerate(
+            (gold, answer, finish)
+            for gold in ("规律作息，睡前少看手机。", None)
+            for answer in (
+                None,
+                "",
+                "None!",
+                "规律作息。",
+                "很抱歉，我无法回答这个问题。",
+                "\ud83d".encode("utf-8", "replace").decode(),
+                "长" * 9000,
+            )
+            for finish in ("stop", "length", None)
+        )
+    ]
+    frame = pl.DataFrame(rows, schema=ANSWERS)
+    scored = kind()(frame)
+    assert scored.select(frame.columns).equals(frame)
+    assert {column: scored.schema[column] for column in kind.scores} == dict(kind.scores)
+    assert set(scored.columns) == {*frame.columns, *kind.scores}
+    halves = pl.concat([kind()(half) for half in frame.iter_slices(20)])
+    assert halves.equals(scored)
+    assert kind()(frame.clear()).schema == scored.schema

@@ -33,10 +33,14 @@ def test_only_flows_imports_prefect_and_only_executors_ray():
 
 
 @pytest.mark.parametrize(
-    "command", [["--help"], ["text", "--help"], ["finetune", "--help"], ["adapter", "export", "--help"], ["--version"]]
+    "command",
+    [
+        *(["--help"], ["--version"], ["text", "--help"], ["finetune", "--help"], ["adapter", "export", "--help"]),
+        ["evaluate", "--help"],
+    ],
 )
 def test_asking_for_help_imports_nothing_heavy(command):
-    heavy = ("torch", "prefect", "datasets", "polars", "numpy", "aiohttp", "rjieba", "pyarrow")
+    heavy = ("torch", "prefect", "datasets", "polars", "numpy", "aiohttp", "rjieba", "pyarrow", "scipy", "altair")
     code = (
         "import sys\n"
         f"sys.argv = ['augment', *{command!r}]\n"

@@ -33,7 +33,7 @@ from finetune.evaluation.floor import GOLD, ceiling, floor
 from finetune.evaluation.judging import Judge, judge
 from finetune.evaluation.plots import judge_plot, similarity_plot
 from finetune.evaluation.recipe import EvaluationRecipe
-from finetune.evaluation.results import differences, histograms, metrics_of, table, verdict
+from finetune.evaluation.results import differences, histograms, metrics_of, parted, table, verdict
 from finetune.scorers import TABLE
 
 RECORD = "evaluation.json"
@@ -200,7 +200,7 @@ def _scored(sitting: Sitting, paid: Paid, step: Callable[[str], None]) -> tuple[
         beside = floor(exam, recipe.seed)
         if sitting.judge is not None:
             beside = pl.concat([beside, ceiling(exam)])
-        answered, beside = _by_rule(pl.concat(frames)), _by_rule(beside)
+        answered, beside = by_rule(pl.concat(frames)), by_rule(beside)
         if sitting.judge is not None:
             card, few = exam.card, exam.rows["id"].head(FLOOR_JUDGED).to_list()
             answered = judge(answered, card, sitting.judge, store, paid, partial(step, "judge"))
@@ -208,10 +208,11 @@ def _scored(sitting: Sitting, paid: Paid, step: Callable[[str], None]) -> tuple[
                 beside.filter(pl.col("id").is_in(few)), card, sitting.judge, store, paid, partial(step, "judge")
             )
             beside = pl.concat([seen, beside.filter(~pl.col("id").is_in(few))], how="diagonal")
-    return answered, beside
+    return parted(answered, exam.card), parted(beside, exam.card)
 
 
-def _by_rule(frame: pl.DataFrame) -> pl.DataFrame:
+def by_rule(frame: pl.DataFrame) -> pl.DataFrame:
+    """The answers with the scores of every scorer."""
     for name in TABLE.targets():
         frame = TABLE.load(name)()(frame)
     return frame

@@ -80,7 +80,7 @@ def judge_plot(record: Mapping[str, Any]) -> str:
 
 def _dimensions(frame: pl.DataFrame, title: str, names: list[str], models: list[str], beside: list[str]) -> Any:
     everyone = [*models, *beside]
-    base = alt.Chart(frame, title=title, width=260, height=alt.Step(5 + 5 * len(everyone))).encode(
+    base = alt.Chart(frame, title=title, width=260, height=len(names) * (12 + 8 * len(everyone))).encode(
         y=alt.Y("dimension:N", title=None, sort=names),
         yOffset=alt.YOffset("model:N", sort=everyone),
         color=alt.Color(
@@ -88,7 +88,7 @@ def _dimensions(frame: pl.DataFrame, title: str, names: list[str], models: list[
             title=None,
             sort=everyone,
             scale=alt.Scale(
-                domain=everyone, range=[*_colours(models), *["#777777", "#aaaaaa", "#cccccc"][: len(beside)]]
+                domain=everyone, range=[*_colours(models), *["#444444", "#777777", "#aaaaaa"][: len(beside)]]
             ),
         ),
     )

@@ -9,6 +9,7 @@ from typing import Any
 import polars as pl
 
 from augment.intervals import Interval, bootstrap, paired, share
+from finetune.evaluation.exam import ExamCard
 from finetune.evaluation.judging import JUDGE, PREFIX
 from finetune.scorers.similarity import histogram
 
@@ -17,6 +18,8 @@ SHARES = ("failed", "refused", "truncated", "no_verdict")
 LOWER = frozenset({*SHARES, "length"})
 """Metrics of which more is not better."""
 SIMILARITY = ("cosine", "jaccard")
+PARTS = 8
+"""Parts of an exam that get tables of their own, at most."""
 
 
 def metrics_of(scores: pl.DataFrame) -> list[str]:
@@ -26,19 +29,37 @@ def metrics_of(scores: pl.DataFrame) -> list[str]:
     return [name for name in order if name in scores.columns]
 
 
-def labels_of(scores: pl.DataFrame) -> list[str | None]:
-    """None for the whole exam, and each of its labels where there are two or more that a table has room for."""
-    found = scores["label"].drop_nulls().unique().sort().to_list()
-    return [None, *found] if 2 <= len(found) <= 8 else [None]
+def parted(scores: pl.DataFrame, card: ExamCard) -> pl.DataFrame:
+    """The scores with a column `part`: the group of the card that a row belongs to, without groups its label."""
+    if not card.groups:
+        return scores.with_columns(pl.col("label").alias("part"))
+    names = {label: group.name for label in scores["label"].unique() if (group := card.group_of(label)) is not None}
+    part = [names.get(label) for label in scores["label"]]
+    return scores.with_columns(pl.Series("part", part, dtype=pl.String))
+
+
+def _parts(scores: pl.DataFrame) -> list[str | None]:
+    """None for the whole exam, and each of its parts where there are two or more that a table has room for."""
+    found = scores["part"].drop_nulls().unique().sort().to_list()
+    return [None, *found] if 2 <= len(found) <= PARTS else [None]
+
+
+def _metrics(scores: pl.DataFrame, part: str | None) -> list[str]:
+    """What is told of a part; of a whole with several parts not the dimensions, which differ from part to part."""
+    whole = part is None and len(_parts(scores)) > 1
+    return [each for each in metrics_of(scores) if not (whole and each.startswith(PREFIX))]
 
 
 def table(scores: pl.DataFrame) -> list[dict[str, Any]]:
-    """A line for each model, label (None: all) and metric: mean, 95 % interval (bootstrap; Wilson for shares), rows."""
+    """A line for each model, part (`label`; None: all) and metric: the mean with its 95 % interval, and the rows.
+
+    Intervals are the bootstrap's, of shares Wilson's.
+    """
     lines = []
     for model in scores["model"].unique(maintain_order=True):
-        for label in labels_of(scores):
+        for label in _parts(scores):
             rows = _rows(scores, model, label)
-            for metric in metrics_of(scores):
+            for metric in _metrics(scores, label):
                 values = rows[metric].drop_nulls()
                 if len(values):
                     told = _told(_interval(metric, values))
@@ -52,10 +73,10 @@ def differences(scores: pl.DataFrame, over: str) -> list[dict[str, Any]]:
     for model in scores["model"].unique(maintain_order=True):
         if model == over:
             continue
-        for label in labels_of(scores):
+        for label in _parts(scores):
             ours, theirs = _rows(scores, model, label), _rows(scores, over, label)
             both = ours.join(theirs, on="id", suffix="_over", maintain_order="left")
-            for metric in metrics_of(scores):
+            for metric in _metrics(scores, label):
                 known = both.select(pl.col(metric, f"{metric}_over").cast(pl.Float64)).drop_nulls()
                 if len(known):
                     found = paired(known[metric].to_numpy(), known[f"{metric}_over"].to_numpy())
@@ -67,7 +88,7 @@ def histograms(scores: pl.DataFrame) -> list[dict[str, Any]]:
     """The published form of the similarities: how many rows are in each tenth, the failed ones in the first."""
     lines = []
     for model in scores["model"].unique(maintain_order=True):
-        for label in labels_of(scores):
+        for label in _parts(scores):
             rows = _rows(scores, model, label)
             for metric in SIMILARITY:
                 counts = histogram(rows[metric].drop_nulls().to_numpy())
@@ -112,7 +133,7 @@ def _sure(line: Mapping[str, Any]) -> bool:
 
 def _rows(scores: pl.DataFrame, model: str, label: str | None) -> pl.DataFrame:
     rows = scores.filter(pl.col("model") == model)
-    return rows if label is None else rows.filter(pl.col("label") == label)
+    return rows if label is None else rows.filter(pl.col("part") == label)
 
 
 def _interval(metric: str, values: pl.Series) -> Interval:

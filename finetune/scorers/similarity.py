@@ -21,8 +21,8 @@ FAILED = ("None!", "None！")
 BINS = 10
 _PAIRS = 32
 """Pairs at a time: their counts over the characters that they use fit into a core's cache."""
-_BLOCK = 4096
-"""Pairs whose texts are in memory as numbers at once."""
+_BLOCK = 512
+"""Pairs whose texts are numbers at once: a few MB, which a core keeps at hand too."""
 _CODES = 0x110000
 
 
@@ -64,7 +64,7 @@ def _score(ours: pl.Series, theirs: pl.Series, cosine: NDArray[np.float64], jacc
     seen[first[0]] = seen[second[0]] = True
     used = np.flatnonzero(seen)
     letters, letter = np.unique(np.append(_small()[used], 0), return_inverse=True)  # 0 stands for every blank
-    numbers = np.zeros(_CODES, dtype=np.int32)
+    numbers = np.zeros(_CODES, dtype=np.int64)
     numbers[used] = letter[:-1]
     sides = [(numbers[codes], starts, lengths) for codes, starts, lengths in (first, second)]
     for start in range(0, len(ours), _PAIRS):
@@ -79,17 +79,15 @@ def _score(ours: pl.Series, theirs: pl.Series, cosine: NDArray[np.float64], jacc
 
 
 def _cut(
-    side: tuple[NDArray[np.int32], NDArray[np.int64], NDArray[np.int64]], start: int, end: int
-) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
-    """The letters of texts `start` to `end`, and the number of its text for each."""
+    side: tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]], start: int, end: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The letters of texts `start` to `end`, one after the other, and how many each text has."""
     letters, starts, lengths = side
-    return letters[starts[start] : starts[end - 1] + lengths[end - 1]], np.repeat(
-        np.arange(end - start), lengths[start:end]
-    )
+    return letters[starts[start] : starts[end - 1] + lengths[end - 1]], lengths[start:end]
 
 
 def _counts(
-    sides: list[tuple[NDArray[np.int32], NDArray[np.int64]]], rows: int, known: int
+    sides: list[tuple[NDArray[np.int64], NDArray[np.int64]]], rows: int, known: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """How often each row's texts use each letter that any of them uses: two arrays of shape (rows, letters)."""
     seen = np.zeros(known, dtype=bool)
@@ -100,8 +98,10 @@ def _counts(
     column = np.zeros(known, dtype=np.int64)
     column[seen] = np.arange(1, width)
     mine, other = (
-        np.bincount(row * width + column[letters], minlength=rows * width).reshape(rows, width)[:, 1:].astype(float)
-        for letters, row in sides
+        np.bincount(column[letters] + np.repeat(np.arange(rows) * width, lengths), minlength=rows * width)
+        .reshape(rows, width)[:, 1:]
+        .astype(float)
+        for letters, lengths in sides
     )
     return mine, other
 

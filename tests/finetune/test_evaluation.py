@@ -96,6 +96,8 @@ def test_existing_answers_are_scored_compared_and_judged(judging, answers, place
     floor = {(each["name"], each["metric"]): each["mean"] for each in record["floor"] if each["label"] is None}
     assert floor["unrelated answers", "cosine"] == pytest.approx(mean(record, "other", "cosine"), abs=0.1)
     assert floor["canned refusal", "refused"] == 1 and floor["canned refusal", "judge"] == -1
+    # 道德 and 道德性 have one name and two definitions: the whole exam has their mean alone
+    assert not [each for each in record["table"] if each["metric"] == "judge_morality" and each["label"] is None]
     assert {each["metric"]: each["mean"] for each in record["gold"] if each["label"] is None}[
         "cosine"
     ] == pytest.approx(1)

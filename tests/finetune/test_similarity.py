@@ -57,10 +57,10 @@ def test_many_pairs_are_scored_as_few_are():
     """Blocks and stretches of pairs have edges; nothing may cross them."""
     rng = np.random.default_rng(0)
     words = np.array(list("头疼失眠怎么办abcABC ，。"))
-    texts = ["".join(rng.choice(words, rng.integers(0, 40))) for _ in range(9000)]
+    texts = ["".join(rng.choice(words, rng.integers(0, 40))) for _ in range(2000)]
     ours, theirs = pl.Series(texts), pl.Series(texts[1:] + texts[:1])
     cosine, jaccard = similarity(ours, theirs)
-    for place in [0, 31, 32, 4095, 4096, 4097, 8999, *rng.integers(0, 9000, 200)]:
+    for place in [0, 31, 32, 511, 512, 513, 1024, 1999, *rng.integers(0, 2000, 200)]:
         expected = published(ours[int(place)], theirs[int(place)])
         assert (cosine[place], jaccard[place]) == pytest.approx(expected, abs=1e-12)
 
