@@ -159,6 +159,7 @@ def merge(directory: Path, out: Path, base: str | None = None, dtype: str = "flo
     from transformers.utils import logging
 
     import finetune.adapters.tuner  # noqa: F401 - teaches PEFT our type
+    from finetune.model import open_base
 
     if dtype not in DTYPES:
         raise FinetuneError(f"no dtype '{dtype}'; known: {', '.join(DTYPES)}")
@@ -166,6 +167,7 @@ def merge(directory: Path, out: Path, base: str | None = None, dtype: str = "flo
     name = base or saved.config.get("base_model_name_or_path")
     if not name:
         raise FinetuneError(f"{directory} names no base model; say which with --base")
+    name = open_base(name).name  # a folder that is not there is told at once, not looked for on the hub
     kinds: dict[Any, Any] = {
         "SEQ_CLS": AutoModelForSequenceClassification,
         "TOKEN_CLS": AutoModelForTokenClassification,

@@ -56,7 +56,7 @@ def test_info_export_and_merge(augment, place, mine):
     [
         (["info", "nosuch"], "nosuch is not an adapter: no adapter_config.json; name the folder that was saved"),
         (["export", "nosuch", "--out", "x"], "nosuch is not an adapter"),
-        (["merge", "mine", "--out", "x", "--base", "nosuch"], "base model nosuch cannot be loaded"),
+        (["merge", "mine", "--out", "x", "--base", "nosuch"], "no model folder nosuch; give --base"),
         (["export", "mine", "--out", "x", "--dtype", "int8"], "no dtype 'int8'; known: float32, bfloat16, float16"),
         (["export", "mine", "--out", "x", "--rank", "0"], "rank 0 makes no LoRA; use at least 1"),
         (["export", "mine/plain", "--out", "x"], "mine/plain is plain LoRA already; use it as it is"),

@@ -224,7 +224,7 @@ def test_what_cannot_be_exported_or_merged_is_said_in_one_line_and_leaves_nothin
     assert "at least 1" in refused(export, good, out, rank=0)
     assert "choose another --out" in refused(export, good, good)
     assert "choose another --out" in refused(merge, good, good)
-    assert "say which with --base" in refused(merge, good, out, base=str(tmp_path / "nowhere"))
+    assert "give --base a folder" in refused(merge, good, out, base=str(tmp_path / "nowhere"))
     wider = qwen()
     wider.config.intermediate_size = 112
     type(wider)(wider.config).save_pretrained(tmp_path / "wider")
