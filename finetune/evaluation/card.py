@@ -30,7 +30,12 @@ def evaluation_card(record: Mapping[str, Any]) -> str:
         lines += ["## Differences", "", "Question by question, by the paired bootstrap.", ""]
         for label in parts:
             lines += [*markdown(*_safe(apart(record, label))), ""]
-    lines += ["![Similarity to the gold answers](similarity.svg)", ""]
+    lines += [
+        "![Similarity to the gold answers](similarity.svg)",
+        "",
+        "![Failed, refused and cut off answers, and lengths](rates.svg)",
+        "",
+    ]
     if judge:
         lines += ["![What the judge says](judge.svg)", ""]
     lines += ["## How many answers are how similar", ""]

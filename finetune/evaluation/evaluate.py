@@ -1,7 +1,7 @@
 """evaluate(recipe): answer the exam, score, judge, compare, and write it all down.
 
 The folder: evaluation.json, everything that is reported; scores.parquet, a line for each model and row; README.md, the
-card; similarity.svg and judge.svg; manifest.json, written last.
+card; similarity.svg, rates.svg and judge.svg; manifest.json, written last.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from finetune.evaluation.card import evaluation_card
 from finetune.evaluation.exam import Exam, open_exam, read_answers
 from finetune.evaluation.floor import GOLD, ceiling, floor
 from finetune.evaluation.judging import Judge, judge
-from finetune.evaluation.plots import judge_plot, similarity_plot
+from finetune.evaluation.plots import judge_plot, rates_plot, similarity_plot
 from finetune.evaluation.recipe import EvaluationRecipe
 from finetune.evaluation.results import differences, histograms, metrics_of, parted, table, verdict
 from finetune.scorers import TABLE
@@ -159,6 +159,7 @@ def evaluate(sitting: Sitting, step: Callable[[str], None] = lambda _: None) -> 
             RECORD: json.dumps(record, ensure_ascii=False, indent=2, allow_nan=False).encode() + b"\n",
             "scores.parquet": buffer.getvalue(),
             "similarity.svg": similarity_plot(record).encode(),
+            "rates.svg": rates_plot(record).encode(),
             **({"judge.svg": judge_plot(record).encode()} if sitting.judge else {}),
             "README.md": evaluation_card(record).encode(),
         }

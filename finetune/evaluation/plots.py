@@ -1,4 +1,4 @@
-"""An evaluation in two plots: how similar the answers are to the gold ones, and what the judge says of them."""
+"""An evaluation in plots: how similar the answers are to the gold ones, what the judge says, refusals and lengths."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import polars as pl
 
 from finetune.curves import svg
 from finetune.evaluation.judging import PREFIX
-from finetune.evaluation.results import SIMILARITY
+from finetune.evaluation.results import SHARES, SIMILARITY
 from finetune.scorers.similarity import BINS
 
 PALETTE = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000"]
@@ -56,46 +56,51 @@ def similarity_plot(record: Mapping[str, Any]) -> str:
     return svg(alt.hconcat(*panels))
 
 
-def judge_plot(record: Mapping[str, Any]) -> str:
-    """The SVG's text: the judge's mean on each dimension with its interval; gold and floor in grey."""
-    models = [each["name"] for each in record["models"]]
-    beside = list(dict.fromkeys(each["name"] for each in (*record["gold"], *record["floor"])))
-    panels = []
-    for group, dimensions in record["judge"]["dimensions"].items():
-        names = [each["name"] for each in dimensions]
-        label = group if any(line["label"] == group for line in record["table"]) else None
-        rows = [
-            {
-                "model": each.get("model") or each["name"],
-                "dimension": each["metric"].removeprefix(PREFIX),
-                **{name: each[name] if each[name] is not None else each["mean"] for name in ("mean", "low", "high")},
-            }
-            for each in (*record["table"], *record["gold"], *record["floor"])
-            if each["label"] == label and each["metric"].removeprefix(PREFIX) in names and each["mean"] is not None
-        ]
-        if rows:
-            panels.append(_dimensions(pl.DataFrame(rows), group, names, models, beside))
+def rates_plot(record: Mapping[str, Any]) -> str:
+    """The SVG's text: how many answers failed, refuse or were cut off, and how long they are; the floor in grey."""
+    rates = [each for each in SHARES if each in record["metrics"]]
+    panels = [_points(record, rates, None, "", alt.X("mean:Q", title="share of answers", axis=alt.Axis(format="%")))]
+    panels.append(_points(record, ["length"], None, "", alt.X("mean:Q", title="characters")))
     return svg(alt.hconcat(*panels))
 
 
-def _dimensions(frame: pl.DataFrame, title: str, names: list[str], models: list[str], beside: list[str]) -> Any:
-    everyone = [*models, *beside]
-    base = alt.Chart(frame, title=title, width=260, height=len(names) * (12 + 8 * len(everyone))).encode(
-        y=alt.Y("dimension:N", title=None, sort=names),
-        yOffset=alt.YOffset("model:N", sort=everyone),
-        color=alt.Color(
-            "model:N",
-            title=None,
-            sort=everyone,
-            scale=alt.Scale(
-                domain=everyone, range=[*_colours(models), *["#444444", "#777777", "#aaaaaa"][: len(beside)]]
-            ),
-        ),
-    )
+def judge_plot(record: Mapping[str, Any]) -> str:
+    """The SVG's text: the judge's mean on each dimension with its interval; gold and floor in grey."""
     x = alt.X("mean:Q", title="mean of −1, 0, 1", scale=alt.Scale(domain=[-1, 1]))
-    return alt.layer(
-        base.mark_rule().encode(x=alt.X("low:Q"), x2="high:Q"), base.mark_point(filled=True, size=30).encode(x=x)
+    panels = []
+    for group, dimensions in record["judge"]["dimensions"].items():
+        label = group if any(line["label"] == group for line in record["table"]) else None
+        names = [f"{PREFIX}{each['name']}" for each in dimensions]
+        panels.append(_points(record, names, label, group, x))
+    return svg(alt.hconcat(*panels))
+
+
+def _points(record: Mapping[str, Any], metrics: list[str], label: str | None, title: str, x: alt.X) -> Any:
+    """Metrics down; for each of them the models, the gold answers and the floor, with their intervals."""
+    models = [each["name"] for each in record["models"]]
+    beside = list(dict.fromkeys(each["name"] for each in (*record["gold"], *record["floor"])))
+    everyone = [*models, *beside]
+    rows = [
+        {
+            "model": each.get("model") or each["name"],
+            "metric": each["metric"].removeprefix(PREFIX).replace("_", " "),
+            **{name: each[name] if each[name] is not None else each["mean"] for name in ("mean", "low", "high")},
+        }
+        for each in (*record["table"], *record["gold"], *record["floor"])
+        if each["label"] == label and each["metric"] in metrics and each["mean"] is not None
+    ]
+    names = [each.removeprefix(PREFIX).replace("_", " ") for each in metrics]
+    shape = {"model": pl.String, "metric": pl.String, "mean": pl.Float64, "low": pl.Float64, "high": pl.Float64}
+    greys = ["#444444", "#777777", "#aaaaaa"][: len(beside)]
+    scale = alt.Scale(domain=everyone, range=[*_colours(models), *greys])
+    chart = alt.Chart(pl.DataFrame(rows, schema=shape), title=title, width=260)
+    base = chart.properties(height=len(names) * (12 + 8 * len(everyone))).encode(
+        y=alt.Y("metric:N", title=None, sort=names, scale=alt.Scale(paddingInner=0.25)),
+        yOffset=alt.YOffset("model:N", sort=everyone),
+        color=alt.Color("model:N", title=None, sort=everyone, scale=scale),
     )
+    intervals = base.mark_rule().encode(x=alt.X("low:Q"), x2="high:Q")
+    return alt.layer(intervals, base.mark_point(filled=True, size=30).encode(x=x))
 
 
 def _colours(models: list[str]) -> list[str]:

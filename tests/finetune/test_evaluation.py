@@ -128,7 +128,7 @@ def test_the_papers_table_counts_failed_answers_in_the_first_bin(augment, answer
 def test_the_folder_holds_everything_and_its_hashes(judging, answers, place):
     judging("evaluate", "chbench", "--answers", answers, "--judge", "judging", "--votes", "3", "--out", "found")
     manifest = json.loads((place / "found/manifest.json").read_text())
-    names = {"evaluation.json", "scores.parquet", "similarity.svg", "judge.svg", "README.md"}
+    names = {"evaluation.json", "scores.parquet", "similarity.svg", "rates.svg", "judge.svg", "README.md"}
     assert set(manifest["files"]) == names
     for name in names:
         assert manifest["files"][name] == digest_of(place / "found" / name)
