@@ -12,6 +12,7 @@ import typer
 from augment.errors import AugmentError, RecipeError
 from augment.options import pairs, print_json, settings
 from augment.places import RUNS
+from augment.review.commands import review
 from finetune import commands
 from finetune.evaluation.commands import evaluate
 
@@ -211,6 +212,7 @@ def _run(plan: Plan, json: bool, curate: Curate) -> None:
 app.command()(commands.finetune)
 app.command()(evaluate)
 app.add_typer(commands.adapter, name="adapter")
+app.command()(review)
 
 
 @app.command()

@@ -43,6 +43,24 @@ def _line(text: str) -> str:
     return " ".join(text.split()).replace("`", "'")
 
 
+def review_lines(review: dict[str, Any] | None) -> list[str]:
+    """What people decided about rows of this dataset, and the rates where there are any ("review" of the summary)."""
+    if review is None:
+        return []
+    people = len(review["reviewers"])
+    rates = [f"* {line}" for line in review.get("rates", [])]
+    return [
+        "## Review",
+        "",
+        f"{people} reviewer{'s'[: people != 1]} looked at sampled rows and accepted {review['accepted']:,}, edited "
+        f"{review['edited']:,} and rejected {review['rejected']:,}; `reviewed`, `reviewed_by`, `reviewed_at` and "
+        "`edited_from` say which.",
+        *([""] if rates else []),
+        *rates,
+        "",
+    ]
+
+
 def dataset_card(plan: Plan, summary: Summary) -> str:
     """The card's text. It holds nothing that differs between two runs of the same plan."""
     source = plan.source.card
@@ -79,5 +97,18 @@ def dataset_card(plan: Plan, summary: Summary) -> str:
         "",
         summary.to_markdown(),
         "",
+        *review_lines(counts.get("review")),
     ]
     return "\n".join(lines)
+
+
+def reviewed_card(card: str, before: dict[str, Any], after: dict[str, Any], version: int, parent: str) -> str:
+    """The card of the version that grew from `card`'s by review: other counts, the version, and what people decided."""
+    card, _, _ = card.partition("\n## Review\n")
+    card = card.replace(Summary(before).to_markdown(), Summary(after).to_markdown())
+    card = card.replace(f"{before['kept']:,} variants of", f"{after['kept']:,} variants of", 1)
+    lines = [line for line in card.rstrip().split("\n") if not line.startswith("Version ")]
+    place = next((number for number, line in enumerate(lines) if line.startswith("* Generators: ")), len(lines))
+    told = f"Version {version}; people reviewed {parent}, and nothing was generated."
+    lines[place - 1 : place] = [told, ""]
+    return "\n".join([*lines, "", *review_lines(after.get("review"))])

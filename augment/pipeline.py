@@ -38,6 +38,7 @@ from augment.records import (
     variant_id,
 )
 from augment.replies import ReplyStore
+from augment.review.guard import prevailing
 from augment.summary import FAILED, Summary, Tally, summarise
 from filters import Context
 
@@ -190,9 +191,12 @@ def read(plan: Plan, answered: Answered, store: ReplyStore) -> pl.DataFrame:
 
 
 def sift(plan: Plan, candidates: pl.DataFrame, context: Context) -> pl.DataFrame:
-    """All candidates with scores and verdicts; those that hold no row are passed by."""
+    """All candidates with scores and verdicts; those that hold no row, or that people reject, are passed by."""
+    candidates = plan.verdicts.turned_away(candidates)
     readable = pl.col("dropped_by").is_null()
     sifted = plan.chain.sift(candidates.filter(readable).drop(VERDICT), context)
+    if "reviewed" in sifted.columns:
+        sifted = prevailing(sifted, plan.exam)
     return pl.concat([sifted, candidates.filter(~readable).drop(PARENT)], how="diagonal")
 
 

@@ -17,7 +17,8 @@ from augment.generators import Generator, answers_itself
 from augment.lineage import Parent, newest
 from augment.places import RUNS
 from augment.recipe import Recipe
-from augment.records import CONTENT, Request, Row, fingerprint
+from augment.records import CONTENT, REVIEWED, Request, Row, fingerprint
+from augment.review.verdicts import Verdicts
 from augment.sources import Source, open_source
 from filters import Context
 from filters.chain import Chain, chain_of
@@ -69,7 +70,9 @@ class Plan:
     def fingerprint(self) -> str:
         """Identity of the run: the recipe's decisive keys, the source's and the exam's content, who answers."""
         parts = [self.recipe.decisive(), self.source.fingerprint, self.exam["id"].to_list(), self._who]
-        return fingerprint(*parts, *([self.parent.digest] if self.parent else []))
+        if self.parent is None:
+            return fingerprint(*parts)
+        return fingerprint(*parts, self.parent.digest, *([self.verdicts.digest] if self.verdicts else []))
 
     @property
     def line(self) -> str:
@@ -88,8 +91,18 @@ class Plan:
 
     @property
     def nothing_new(self) -> bool:
-        """Whether the parent already holds all that this plan would make."""
-        return self.parent is not None and self.parent.content == self.content
+        """Whether the parent already holds all that this plan would make, as its reviewers want it."""
+        return self.parent is not None and self.parent.content == self.content and not self.verdicts.pending
+
+    @property
+    def verdicts(self) -> Verdicts:
+        """What people decided about the rows that the run grows from."""
+        return self.parent.verdicts if self.parent else Verdicts()
+
+    @property
+    def columns(self) -> dict[str, Any]:
+        """What a published row has besides the columns of every dataset: its scores, and marks of its reviewers."""
+        return {**self.chain.scores, **(REVIEWED if self.verdicts else {})}
 
     @property
     def _who(self) -> tuple[str, str, str] | None:

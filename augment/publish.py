@@ -20,10 +20,27 @@ from augment.lock import LOCK, Lock
 from augment.manifest import MANIFEST, digest_of, manifest_of
 from augment.plan import Plan
 from augment.records import POSITION, SCHEMA, VERDICT
+from augment.review.decisions import REVIEWED_FILE
 from augment.summary import Summary
 
 BLOCK = 2000
 """About how many rows are in memory at once while the files are written."""
+
+
+@dataclass(frozen=True)
+class Edition:
+    """What a run folder is to hold: rows in blocks, `columns` besides those of every dataset, and what tells of them.
+
+    `manifest` lacks only the files' hashes; `reviewed` are the decisions of people that the rows follow, if any.
+    """
+
+    columns: dict[str, Any]
+    curated: Callable[[], Iterator[pl.DataFrame]]
+    rejected: Callable[[], Iterator[pl.DataFrame]]
+    summary: Summary
+    card: str
+    manifest: dict[str, Any]
+    reviewed: bytes = b""
 
 
 @dataclass
@@ -41,12 +58,22 @@ class Workshop:
         Raises:
             RunError: another process holds it, or it holds something else.
         """
-        folder = plan.out
+        return cls.take(plan.out, plan.fingerprint, plan.recipe.overwrite)
+
+    @classmethod
+    def take(cls, folder: Path, fingerprint: str, overwrite: bool = False) -> Self:
+        """Take a folder for the run of that fingerprint, over another run only with `overwrite`.
+
+        Raises:
+            RunError: as `open`.
+        """
         with _writing(folder):
             folder.mkdir(parents=True, exist_ok=True)
-            _refuse_foreign(folder, plan)
+            _refuse_foreign(folder, fingerprint, overwrite)
             lock = Lock.take(folder)
-            _refuse_foreign(folder, plan)  # once more: somebody may have published while we were not holding it
+            _refuse_foreign(
+                folder, fingerprint, overwrite
+            )  # once more: somebody may have published while we were not holding it
             lock.sign()
             shutil.rmtree(folder / ".work", ignore_errors=True)
             (folder / ".work").mkdir()
@@ -73,21 +100,7 @@ class Workshop:
         Raises:
             RunError: the folder cannot be written to, or the disk is full.
         """
-        with _writing(self.folder):
-            return self._publish(plan, summary)
-
-    def _publish(self, plan: Plan, summary: Summary) -> Path:
-        (self.folder / MANIFEST).unlink(missing_ok=True)
-        (self.folder / "curated").mkdir(exist_ok=True)
-        scored = {**SCHEMA, **plan.chain.scores}
-        judged = {**SCHEMA, **VERDICT, **plan.chain.scores}
-        self._write_rows("curated/train.parquet", scored, lambda: self._curated(plan))
-        self._write_rows("rejected.parquet", judged, lambda: self._rejected(plan))
-        pretty = orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE
-        self._write("summary.json", orjson.dumps(summary.to_dict(), option=pretty))
-        self._write("README.md", dataset_card(plan, summary).encode())
-        names = ("curated/train.parquet", "rejected.parquet", "summary.json", "README.md")
-        record = {
+        manifest = {
             "augment": __version__,
             "name": plan.name,
             "version": plan.version,
@@ -97,8 +110,43 @@ class Workshop:
             "content": plan.content,
             "source": {"name": plan.source.name, "fingerprint": plan.source.fingerprint},
             "recipe": plan.recipe.decisive(),
-            "files": {name: digest_of(self.folder / name) for name in names},
         }
+        return self.write(
+            Edition(
+                columns=plan.columns,
+                curated=lambda: self._curated(plan),
+                rejected=lambda: self._rejected(plan),
+                summary=summary,
+                card=dataset_card(plan, summary),
+                manifest=manifest,
+                reviewed=plan.verdicts.lines(),
+            )
+        )
+
+    def write(self, edition: Edition) -> Path:
+        """Write an edition's files, each beside its place before it is renamed, and its manifest last.
+
+        Raises:
+            RunError: the folder cannot be written to, or the disk is full.
+        """
+        with _writing(self.folder):
+            return self._written(edition)
+
+    def _written(self, edition: Edition) -> Path:
+        (self.folder / MANIFEST).unlink(missing_ok=True)
+        (self.folder / "curated").mkdir(exist_ok=True)
+        self._write_rows("curated/train.parquet", {**SCHEMA, **edition.columns}, edition.curated)
+        self._write_rows("rejected.parquet", {**SCHEMA, **VERDICT, **edition.columns}, edition.rejected)
+        pretty = orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE
+        self._write("summary.json", orjson.dumps(edition.summary.to_dict(), option=pretty))
+        self._write("README.md", edition.card.encode())
+        names = ["curated/train.parquet", "rejected.parquet", "summary.json", "README.md"]
+        if edition.reviewed:
+            self._write(REVIEWED_FILE, edition.reviewed)
+            names.append(REVIEWED_FILE)
+        else:
+            (self.folder / REVIEWED_FILE).unlink(missing_ok=True)
+        record = {**edition.manifest, "files": {name: digest_of(self.folder / name) for name in names}}
         self._write(MANIFEST, orjson.dumps(record, option=pretty))
         return self.folder
 
@@ -152,14 +200,14 @@ class Workshop:
         _settle(beside, target)
 
 
-def _refuse_foreign(folder: Path, plan: Plan) -> None:
+def _refuse_foreign(folder: Path, fingerprint: str, overwrite: bool) -> None:
     """Nothing that we did not write is ever written over, and no other recipe's dataset unasked."""
     ours = (folder / LOCK).exists()
     if not ours and any(folder.iterdir()):
         raise RunError(f"{folder} is not empty and not a run folder; choose another --out")
-    if (folder / MANIFEST).is_file() and not plan.recipe.overwrite:
+    if (folder / MANIFEST).is_file() and not overwrite:
         other = manifest_of(folder)
-        if other["fingerprint"] != plan.fingerprint:
+        if other["fingerprint"] != fingerprint:
             raise RunError(
                 f"{folder} holds another run ({other['source']['name']}, {other['fingerprint'][:8]}); "
                 "choose another --out, or add --overwrite"

@@ -43,6 +43,15 @@ SCHEMA: dict[str, Any] = {
 VERDICT: dict[str, Any] = {"dropped_by": pl.String, "reason": pl.String, "detail": pl.String}
 """What `rejected.parquet` has besides: who dropped the row, why, and the place or message if there is one."""
 
+REVIEWED: dict[str, Any] = {
+    "reviewed": pl.String,
+    "reviewed_by": pl.String,
+    "reviewed_at": pl.String,
+    "edited_from": pl.String,
+}
+"""What the files of a version have besides once people reviewed an earlier one: "accepted", "edited" or "rejected", by
+whom, when (ISO, UTC), and the id that the row had before it was edited."""
+
 PARENT: dict[str, Any] = {"parent_prompt": pl.String, "parent_response": pl.String}
 """A candidate's parent's texts, which filters read; they are not published."""
 

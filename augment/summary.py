@@ -149,6 +149,8 @@ def summarise(plan: Plan, tally: Tally, short: pl.DataFrame, seconds: float) -> 
         "rounds": tally.rounds,
         "seconds": round(seconds, 3),
     }
+    if plan.verdicts:
+        counts["review"] = plan.verdicts.counts()
     if source.rows_in != len(plan.seeds) + own_exam + len(source.rejected) + unused:
         raise AssertionError(f"source rows unaccounted for: {counts}")
     if tally.candidates != tally.kept + tally.rejected + tally.failed:

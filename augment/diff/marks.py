@@ -22,9 +22,8 @@ Piece = tuple[str, str]
 
 def marked(old: str, new: str) -> list[Piece]:
     """The pieces of `old` turned into `new`, on one line, safe to print, cut to what differs and a little around it."""
-    pieces = _shortened(_pieces(_TOKEN.findall(old), _TOKEN.findall(new)))
     shown: list[Piece] = []
-    for kind, text in pieces:
+    for kind, text in _shortened(pieces(old, new)):
         if sum(len(each) for _, each in shown) > _LONGEST and kind == "=":
             return [*shown, ("=", "…")]
         shown.append((kind, escaped(text)))
@@ -35,6 +34,11 @@ def as_text(pieces: list[Piece]) -> str:
     """The pieces with their marks, readable without colour."""
     marks = {"=": "{}", "-": "[-{}-]", "+": "{{+{}+}}"}
     return "".join(marks[kind].format(text) for kind, text in pieces)
+
+
+def pieces(old: str, new: str) -> list[Piece]:
+    """The pieces of `old` turned into `new`, whole: words of spaced scripts, characters of Chinese."""
+    return _pieces(_TOKEN.findall(old), _TOKEN.findall(new))
 
 
 def _pieces(old: list[str], new: list[str]) -> list[Piece]:

@@ -1,0 +1,88 @@
+"""What no reviewer can publish: a copy of the exam. Everything else that a person accepts prevails over the filters."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from augment.errors import AugmentError, RunError
+from augment.records import SCHEMA
+from augment.review.verdicts import BARRED
+from filters import Context
+from filters.chain import chain_of
+
+GUARD = "contamination"
+
+
+def exam_copies(rows: pl.DataFrame, exam: pl.DataFrame) -> pl.Series:
+    """For each row (columns id, parents, prompt, response) why it may not be published, or null."""
+    if exam.is_empty() or rows.is_empty():
+        return pl.Series("reason", [None] * len(rows), dtype=pl.String)
+    whole = rows.select("id", "parents", "prompt", "response")
+    context = Context(seeds=pl.DataFrame(schema=SCHEMA), exam=exam)
+    return chain_of([GUARD]).sift(whole, context)["reason"]
+
+
+def prevailing(rows: pl.DataFrame, exam: pl.DataFrame) -> pl.DataFrame:
+    """The sifted rows, those that people accepted or edited kept whatever a filter says, unless they copy the exam.
+
+    They are held against the exam here because a row that an early filter drops is never compared with it.
+    """
+    numbered = rows.with_row_index("_row")
+    prevails = _prevails()
+    wanted = numbered.filter(prevails)
+    if wanted.is_empty():
+        return rows
+    judged = wanted.with_columns(exam_copies(wanted, exam).alias("reason")).with_columns(
+        pl.when(pl.col("reason").is_not_null()).then(pl.lit(GUARD)).alias("dropped_by"),
+        pl.lit(None, dtype=pl.String).alias("detail"),
+    )
+    rest = numbered.filter(~prevails)
+    return pl.concat([rest, judged.select(rest.columns)]).sort("_row").drop("_row")
+
+
+def _prevails() -> pl.Expr:
+    wanted = pl.col("reviewed").is_in(["accepted", "edited"]).fill_null(False)
+    return wanted & ~pl.col("dropped_by").is_in(list(BARRED)).fill_null(False)
+
+
+@dataclass(frozen=True)
+class Guard:
+    """The exam of a run, read anew from its source, since no run folder holds it."""
+
+    exam: pl.DataFrame
+
+    @classmethod
+    def of(cls, manifest: dict[str, Any], summary: dict[str, Any], path: Path | None = None) -> Guard:
+        """The exam that a run's rows are held against; `path` is where the source's files are, as in `augment text`.
+
+        Raises:
+            RunError: the source cannot be read, so that nothing can be held against its exam.
+        """
+        from augment.recipe import read_recipe
+        from augment.sources import open_source
+
+        written = manifest.get("recipe") or {}
+        if not summary.get("exam") and not written.get("exam"):
+            return cls(pl.DataFrame(schema=SCHEMA))
+        try:
+            recipe = read_recipe(written)
+            source = open_source(recipe.source, path=path, columns=recipe.map, holdout=recipe.holdout)
+            exams = [source.exam]
+            if recipe.exam is not None:
+                exams.append(open_source(recipe.exam, holdout=0.0).seeds)
+        except AugmentError as error:
+            raise RunError(
+                f"what people accept or edit must be held against the exam, and {written.get('source')} cannot be read: "
+                f"{error}; put it back, or name its files with --path"
+            ) from None
+        return cls(pl.concat(exams))
+
+    def refusal(self, row: dict[str, Any]) -> str | None:
+        """Why a row (id, parents, prompt, response) may not be published, or None."""
+        frame = pl.DataFrame([{name: row.get(name) for name in SCHEMA}], schema=SCHEMA)
+        reason: str | None = exam_copies(frame, self.exam)[0]
+        return reason

@@ -1,0 +1,86 @@
+"""The summary of a reviewed version, counted anew from its rows."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import polars as pl
+
+from augment.summary import FAILED
+
+Rows = Callable[[], Iterator[pl.DataFrame]]
+
+
+def recounted(
+    manifest: dict[str, Any], before: dict[str, Any], curated: Rows, rejected: Rows, moved: pl.DataFrame
+) -> tuple[dict[str, Any], int]:
+    """The summary of the rows, after that of the version before, and how many seeds fell short by the review.
+
+    `moved` are the rows that went or came. candidates = kept + rejected + failed holds; nothing was paid for.
+
+    Raises:
+        AssertionError: a row is unaccounted for, which is a defect of ours.
+    """
+    touched = set(moved["parents"].list.first())
+    kept: Counter[str] = Counter()
+    kept_of: Counter[str] = Counter()
+    candidates_of: Counter[str] = Counter()
+    per_generator: dict[str, Counter[str]] = {}
+    reasons: Counter[tuple[str, str]] = Counter()
+    for files, out in ((curated, False), (rejected, True)):
+        for frame in files():
+            lines = (
+                frame.filter(pl.col("generator") != "seed")
+                .select("generator", pl.col("parents").list.first(), "dropped_by", "reason")
+                .iter_rows()
+            )
+            for generator, parents, by, reason in lines:
+                account = per_generator.setdefault(generator, Counter())
+                account["candidates"] += 1
+                account[("failed" if by == FAILED else "rejected") if out else "kept"] += 1
+                if parents in touched:
+                    candidates_of[parents] += 1
+                    kept_of[parents] += not out
+                if out:
+                    reasons[by, reason] += 1
+                else:
+                    kept[generator] += 1
+    failures = {reason: count for (by, reason), count in sorted(reasons.items()) if by == FAILED}
+    dropped: dict[str, dict[str, int]] = {}
+    for (by, reason), count in sorted(reasons.items()):
+        if by != FAILED:
+            dropped.setdefault(by, {})[reason] = count
+    shorts, newly = _short(manifest, before["seeds_short"], kept_of, candidates_of)
+    counts = {
+        **before,
+        "carried": kept.total(),
+        "candidates": kept.total() + reasons.total(),
+        "kept": kept.total(),
+        "rejected": dropped,
+        "failed": sum(failures.values()),
+        "failures": failures,
+        "seeds_short": shorts,
+        "per_generator": {name: dict(sorted(each.items())) for name, each in sorted(per_generator.items())},
+        **dict.fromkeys(("requests_sent", "replies_reused", "tokens_in", "tokens_out", "rounds"), 0),
+    }
+    return counts, newly
+
+
+def _short(
+    manifest: dict[str, Any], before: list[dict[str, Any]], kept: Counter[str], candidates: Counter[str]
+) -> tuple[list[dict[str, Any]], int]:
+    """The seeds with fewer variants than asked for, and how many of them the review has to do with."""
+    n = str((manifest.get("recipe") or {}).get("n", ""))
+    if not n.endswith("x"):
+        return before, 0  # a total has no share for each seed that a row could be missing from
+    target = int(n[:-1])
+    found = [each for each in before if each["id"] not in candidates]
+    told = {each["id"]: each["candidates"] for each in before}
+    touched = [
+        {"id": id, "target": target, "kept": kept[id], "candidates": told.get(id, count)}
+        for id, count in candidates.items()
+        if kept[id] < target
+    ]
+    return [*found, *touched], len(touched)
