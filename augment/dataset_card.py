@@ -48,7 +48,7 @@ def review_lines(review: dict[str, Any] | None) -> list[str]:
     if review is None:
         return []
     people = len(review["reviewers"])
-    rates = [f"* {line}" for line in review.get("rates", [])]
+    rates = [f"* {line.strip()}" for line in review.get("lines", [])]
     return [
         "## Review",
         "",

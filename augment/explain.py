@@ -11,8 +11,9 @@ import polars as pl
 from augment.errors import RunError
 from augment.manifest import manifest_of
 from augment.places import home
-from augment.records import SCHEMA, VERDICT
+from augment.records import REVIEWED, SCHEMA, VERDICT
 from augment.replies import ReplyStore
+from augment.review.verdicts import Verdicts
 from augment.runs import finished_runs
 
 
@@ -52,7 +53,8 @@ def story(id: str, run: Path | None) -> dict[str, Any]:
     """
     folder, row = find_row(id, run)
     parents = [_parent(folder, each) for each in row["parents"] or []]
-    scores = {name: value for name, value in row.items() if name not in {**SCHEMA, **VERDICT} and value is not None}
+    known = {**SCHEMA, **VERDICT, **REVIEWED}
+    scores = {name: value for name, value in row.items() if name not in known and value is not None}
     dropped = row.get("dropped_by")
     told: dict[str, Any] = {
         "id": row["id"],
@@ -69,6 +71,8 @@ def story(id: str, run: Path | None) -> dict[str, Any]:
     }
     if row.get("detail"):
         told["detail"] = row["detail"]
+    if row.get("reviewed"):
+        told["review"] = _reviewed(folder, row)
     if row["engine"]:
         made = ("engine", "model", "revision", "template", "params", "seed", "reply_key", "tokens_in", "tokens_out")
         told["made by"] = {name: row[name] for name in made if row[name] not in (None, "")}
@@ -77,6 +81,13 @@ def story(id: str, run: Path | None) -> dict[str, Any]:
     if scores:
         told["scores"] = scores
     return told
+
+
+def _reviewed(folder: Path, row: dict[str, Any]) -> dict[str, Any]:
+    """What people decided about the row, and its texts before they edited it."""
+    told = {name: row[name] for name in REVIEWED if row[name] is not None}
+    before = Verdicts.of([(folder, "")]).touched.get(row["edited_from"] or "")
+    return told | ({f"{name} before": before.seen.get(name) for name in ("prompt", "response")} if before else {})
 
 
 def _parent(folder: Path, id: str) -> dict[str, Any]:

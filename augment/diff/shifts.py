@@ -10,7 +10,7 @@ from typing import Any
 import polars as pl
 
 from augment.errors import RunError
-from augment.records import SCHEMA, VERDICT
+from augment.records import REVIEWED, SCHEMA, VERDICT
 
 _SPREAD = ("n", "mean", "median", "p10", "p90")
 
@@ -55,8 +55,9 @@ class Pair:
         return self.collect(side, frame.select("row", *columns)).sort("row")
 
     def score_columns(self, side: int) -> dict[str, pl.DataType]:
-        """What a file has besides the columns of every dataset, with its types."""
-        return {name: kind for name, kind in self._schemas[side].items() if name not in {**SCHEMA, **VERDICT}}
+        """What a file has besides the columns of every dataset and the marks of reviewers, with its types."""
+        known = {**SCHEMA, **VERDICT, **REVIEWED}
+        return {name: kind for name, kind in self._schemas[side].items() if name not in known}
 
     def common_types(self, names: Iterable[str]) -> dict[str, pl.DataType]:
         """For columns of both files, the type in which their values can be compared."""

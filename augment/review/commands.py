@@ -195,7 +195,7 @@ def _publish(folder: Path, path: Path | None, json: bool) -> None:
     typer.echo(
         f"version {done.version}: {done.put_out:,} rows put out, {done.let_in:,} let in and {done.edited:,} edited"
     )
-    _echo_all(done.summary["review"].get("rates", []))
+    _echo_all(done.summary["review"].get("lines", []))
     print_summary(Summary(done.summary), Console())
     if done.short:
         typer.echo(f"{done.short:,} seeds are short of variants; augment text with --incremental makes others")

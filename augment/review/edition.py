@@ -67,7 +67,7 @@ def publish(run: Path, path: Path | None = None) -> Published:
         return Published(folder, parent.version + 1, False, _summary(folder, manifest_of(folder)))
     exam = Guard.of(manifest, before, path).exam if _needs_exam(parent) else pl.DataFrame(schema=SCHEMA)
     rows = Reviewed(parent, exam)
-    counts, short = recounted(manifest, before, rows.curated, rows.rejected, rows.moved)
+    counts, short = recounted(manifest, before, rows.curated, rows.rejected, rows.put_out, rows.let_in, len(rows.late))
     counts["review"] = {**parent.verdicts.counts(), **_measured(parent.folder)}
     counts["seconds"] = round(time.perf_counter() - started, 3)
     edition = Edition(
@@ -134,7 +134,8 @@ def _measured(folder: Path) -> dict[str, Any]:
         return {}
     standing = desk.standing(made)
     found, agreement = standing["rates"], standing["agreement"]
-    return {"of": folder.name, **found, "agreement": agreement, "rates": rates.lines(found, agreement)}
+    nameless = [{**pair, "reviewers": ["two", "reviewers"]} for pair in agreement]  # a card is for everybody to read
+    return {"of": folder.name, "rates": found, "agreement": agreement, "lines": rates.lines(found, nameless)}
 
 
 @dataclass(frozen=True)
@@ -203,11 +204,6 @@ class Reviewed:
         return len(found.join(before.collect(engine="streaming"), on="id", how="anti"))
 
     @property
-    def moved(self) -> pl.DataFrame:
-        """The rows that went and those that came."""
-        return pl.concat([self.put_out, self.let_in])
-
-    @property
     def _places(self) -> pl.Series:
         """Where in the parent's file the rows let in belong: behind the last of their seed."""
         parents = self.let_in["parents"].list.first()
@@ -241,5 +237,9 @@ class Reviewed:
         yield from map(self._judged, self._stored(name))
 
     def _judged(self, frame: pl.DataFrame) -> pl.DataFrame:
+        """The rows as they are wanted; an edited one without its scores, which were another text's."""
         verdicts = self.parent.verdicts
-        return prevailing(verdicts.turned_away(verdicts.heeded(frame)), self.exam)
+        heeded = verdicts.heeded(frame)
+        stale = pl.Series(heeded["id"] != frame["id"])
+        scored = heeded.with_columns(pl.when(~stale).then(pl.col(name)).alias(name) for name in self.scores)
+        return prevailing(verdicts.turned_away(scored), self.exam)

@@ -76,8 +76,8 @@ class Guard:
                 exams.append(open_source(recipe.exam, holdout=0.0).seeds)
         except AugmentError as error:
             raise RunError(
-                f"what people accept or edit must be held against the exam, and {written.get('source')} cannot be read: "
-                f"{error}; put it back, or name its files with --path"
+                f"what people accept or edit must be held against the exam, and {written.get('source')} cannot be "
+                f"read: {error}; put it back, or name its files with --path"
             ) from None
         return cls(pl.concat(exams))
 

@@ -14,16 +14,24 @@ Rows = Callable[[], Iterator[pl.DataFrame]]
 
 
 def recounted(
-    manifest: dict[str, Any], before: dict[str, Any], curated: Rows, rejected: Rows, moved: pl.DataFrame
+    manifest: dict[str, Any],
+    before: dict[str, Any],
+    curated: Rows,
+    rejected: Rows,
+    gone: pl.DataFrame,
+    come: pl.DataFrame,
+    new: int,
 ) -> tuple[dict[str, Any], int]:
     """The summary of the rows, after that of the version before, and how many seeds fell short by the review.
 
-    `moved` are the rows that went or came. candidates = kept + rejected + failed holds; nothing was paid for.
+    `gone` are the rows that were put out, `come` those that were let in, `new` of them unknown to the version
+    before. Nothing was paid for.
 
     Raises:
-        AssertionError: a row is unaccounted for, which is a defect of ours.
+        AssertionError: a candidate is unaccounted for, which is a defect of ours.
     """
-    touched = set(moved["parents"].list.first())
+    lost = set(gone["parents"].list.first())
+    touched = lost | set(come["parents"].list.first())
     kept: Counter[str] = Counter()
     kept_of: Counter[str] = Counter()
     candidates_of: Counter[str] = Counter()
@@ -52,35 +60,38 @@ def recounted(
     for (by, reason), count in sorted(reasons.items()):
         if by != FAILED:
             dropped.setdefault(by, {})[reason] = count
-    shorts, newly = _short(manifest, before["seeds_short"], kept_of, candidates_of)
+    candidates = kept.total() + reasons.total()
+    if candidates != before["candidates"] + new:
+        raise AssertionError(f"{before['candidates']} candidates and {new} more have become {candidates}")
+    short = _short(manifest, before["seeds_short"], kept_of, candidates_of)
     counts = {
         **before,
         "carried": kept.total(),
-        "candidates": kept.total() + reasons.total(),
+        "candidates": candidates,
         "kept": kept.total(),
         "rejected": dropped,
         "failed": sum(failures.values()),
         "failures": failures,
-        "seeds_short": shorts,
+        "seeds_short": short,
         "per_generator": {name: dict(sorted(each.items())) for name, each in sorted(per_generator.items())},
         **dict.fromkeys(("requests_sent", "replies_reused", "tokens_in", "tokens_out", "rounds"), 0),
     }
-    return counts, newly
+    return counts, sum(each["id"] in lost for each in short)
 
 
 def _short(
     manifest: dict[str, Any], before: list[dict[str, Any]], kept: Counter[str], candidates: Counter[str]
-) -> tuple[list[dict[str, Any]], int]:
-    """The seeds with fewer variants than asked for, and how many of them the review has to do with."""
+) -> list[dict[str, Any]]:
+    """The seeds with fewer variants than asked for: those of `before`, and those that have other rows now."""
     n = str((manifest.get("recipe") or {}).get("n", ""))
     if not n.endswith("x"):
-        return before, 0  # a total has no share for each seed that a row could be missing from
+        return before  # a total gives no seed a share that it could fall short of
     target = int(n[:-1])
-    found = [each for each in before if each["id"] not in candidates]
-    told = {each["id"]: each["candidates"] for each in before}
+    asked = {each["id"]: each["candidates"] for each in before}
+    others = [each for each in before if each["id"] not in candidates]
     touched = [
-        {"id": id, "target": target, "kept": kept[id], "candidates": told.get(id, count)}
+        {"id": id, "target": target, "kept": kept[id], "candidates": asked.get(id, count)}
         for id, count in candidates.items()
         if kept[id] < target
     ]
-    return [*found, *touched], len(touched)
+    return [*others, *touched]

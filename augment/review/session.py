@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from augment.diff.marks import pieces
+from augment.diff.marks import Piece, pieces
 from augment.errors import AugmentError, RunError
 from augment.lineage import parent_of
 from augment.manifest import manifest_of
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 VERDICTS = ("accept", "reject", "edit", "undo")
 NOTE_LIMIT = 2000
+ALIKE = 0.3
+"""The share of a text that must be its seed's for the differences to be marked; below, it was written anew."""
 
 
 class Refused(AugmentError):
@@ -63,13 +65,17 @@ class Desk:
 
 @dataclass
 class Session:
-    """One reviewer at a desk. `order` are the sampled rows' ids, `rows` what the run holds of them."""
+    """One reviewer at a desk. `order` are the sampled rows' ids, `rows` what the run holds of them.
+
+    `seeds` are their parents, and `likes` the earlier rows that some were dropped for being like.
+    """
 
     desk: Desk
     reviewer: str
     order: list[str]
     rows: dict[str, dict[str, Any]]
     seeds: dict[str, dict[str, Any]]
+    likes: dict[str, dict[str, Any]]
     guard: Guard | None
     writing: threading.Lock = field(default_factory=threading.Lock)
 
@@ -86,7 +92,12 @@ class Session:
         rows = {**sample.rows_by_id(folder, rejected, kept=False), **sample.rows_by_id(folder, kept, kept=True)}
         parents = [parent for row in rows.values() for parent in row["parents"] or []]
         seeds = sample.rows_by_id(folder, parents, kept=True)
-        return cls(desk, reviewer, _merged(kept, rejected), rows, seeds, guard)
+        copied = [name for row in rows.values() if (name := _like(row)) is not None]
+        likes = {
+            id: {name: row[name] for name in ("id", "prompt", "response")}
+            for id, row in sample.rows_by_id(folder, copied, kept=True).items()
+        }
+        return cls(desk, reviewer, _merged(kept, rejected), rows, seeds, likes, guard)
 
     def overview(self) -> dict[str, Any]:
         """What the page begins with: the rows in order, each with what this reviewer decided."""
@@ -134,7 +145,7 @@ class Session:
                     "seed": old,
                     "text": new,
                     "original": row[name],
-                    "pieces": pieces(old or "", new or "") if seed else None,
+                    "pieces": _alike(old or "", new or "") if seed else None,
                     "same": seed is not None and old == new,
                 }
             )
@@ -150,6 +161,7 @@ class Session:
             "dropped_by": row.get("dropped_by"),
             "reason": row.get("reason"),
             "detail": row.get("detail"),
+            "like": self.likes.get(_like(row) or ""),
             "scores": sample.scores(row),
             "verdict": mine.verdict if mine else None,
             "note": mine.note if mine else None,
@@ -202,6 +214,19 @@ class Session:
         if id not in self.rows:
             raise Refused(f"no row '{id}' in the sample")
         return self.rows[id]
+
+
+def _like(row: dict[str, Any]) -> str | None:
+    """The id of the earlier row that a filter took this one for a copy of."""
+    found: str | None = row.get(f"{row.get('dropped_by')}_of")
+    return found
+
+
+def _alike(old: str, new: str) -> list[Piece] | None:
+    """Where the texts differ, or None where so little is common that marks would say nothing."""
+    found = pieces(old, new)
+    common = sum(len(text) for kind, text in found if kind == "=")
+    return found if common >= ALIKE * max(len(old), len(new)) else None
 
 
 def _text(row: dict[str, Any], name: str, given: str | None) -> str | None:

@@ -50,7 +50,7 @@ function showRates(told) {
   const line = (name, each) => {
     if (!each.population) return;
     const counted = `${each.accepted} of ${each.reviewed}`;
-    lines.push([name, each.reviewed ? `${percent(each.rate)}, 95 %: ${percent(each.low)} to ${percent(each.high)} (${counted})` : "none decided yet"]);
+    lines.push([name, each.reviewed ? `${percent(each.rate)} (95 % interval ${percent(each.low)} to ${percent(each.high)}; ${counted})` : "none decided yet"]);
   };
   line("kept rows accepted", told.rates.kept);
   line("rejected rows worth keeping", told.rates.rejected);
@@ -100,16 +100,18 @@ function side(title, className, pieces, text) {
 }
 
 function fieldOf(field) {
-  if (field.same) {
-    const folded = element("details", null, "same");
-    folded.append(element("summary", `${field.name}: as in the seed`));
-    folded.append(side(field.name, "variant", null, field.text));
-    return folded;
-  }
-  const pair = element("div", null, field.seed === null ? "pair alone" : "pair");
-  if (field.seed !== null) pair.append(side(`seed ${field.name}`, "seed", field.pieces, field.seed));
-  pair.append(side(field.name, "variant", field.pieces, field.text));
+  const alone = field.same || field.seed === null;
+  const pair = element("div", null, alone ? "pair alone" : "pair");
+  if (!alone) pair.append(side(`seed ${field.name}`, "seed", field.pieces, field.seed));
+  pair.append(side(field.same ? `${field.name}, as in the seed` : field.name, "variant", alone ? null : field.pieces, field.text));
   return pair;
+}
+
+function aside(title, texts) {
+  const folded = element("details", null, "aside");
+  folded.append(element("summary", title));
+  for (const [name, text] of texts) if (text !== null) folded.append(side(name, "variant", null, text));
+  return folded;
 }
 
 function show(row) {
@@ -125,7 +127,15 @@ function show(row) {
   $("verdict").textContent = WORDS[row.verdict] ?? "";
   $("verdict").className = row.verdict ?? "";
   $("note").value = row.note ?? "";
-  $("fields").replaceChildren(...row.fields.map(fieldOf));
+  const parts = row.fields.map(fieldOf);
+  if (row.like) {
+    const like = aside(`The earlier row that it was taken for a copy of (${row.like.id})`, [["prompt", row.like.prompt], ["response", row.like.response]]);
+    like.open = true;
+    parts.push(like);
+  }
+  const before = row.fields.filter((field) => field.original !== null && field.original !== field.text);
+  if (before.length) parts.push(aside("Before your edit", before.map((field) => [field.name, field.original])));
+  $("fields").replaceChildren(...parts);
   $("others").textContent = row.others
     .map((each) => `${each.reviewer} ${SAID[each.verdict]} it${each.note ? ` (${each.note})` : ""}`).join("; ");
   const facts = { id: row.id, ...(row.detail ? { detail: row.detail } : {}), variant: row.variant, ...row.scores };
@@ -207,15 +217,14 @@ function edit() {
     const pair = element("div", null, field.seed === null ? "pair alone" : "pair");
     if (field.seed !== null) pair.append(side(`seed ${field.name}`, "seed", null, field.seed));
     const part = element("div");
-    const title = element("label");
-    title.append(element("h3", field.name));
+    part.append(element("h3", field.name));
     const box = element("textarea");
     box.name = field.name;
+    box.setAttribute("aria-label", field.name);
     box.dir = "auto";
     box.value = field.text;
     box.rows = Math.min(14, Math.max(3, Math.ceil(field.text.length / 38)));
-    title.append(box);
-    part.append(title);
+    part.append(box);
     pair.append(part);
     return pair;
   });
