@@ -10,6 +10,7 @@ import hashlib
 import heapq
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -143,13 +144,21 @@ def _scan(path: Path) -> pl.LazyFrame:
     if not path.is_file():
         raise RunError(f"{path} is missing, and the manifest beside it says it is there; make the run again")
     frame = pl.scan_parquet(path, glob=False)
-    lacking = REVIEWED.keys() - set(frame.collect_schema().names())
+    with _reading(path.parent):
+        lacking = REVIEWED.keys() - set(frame.collect_schema().names())
     return frame.with_columns(pl.lit(None, dtype=REVIEWED[name]).alias(name) for name in sorted(lacking))
 
 
 def _collect(frame: pl.LazyFrame, folder: Path) -> pl.DataFrame:
-    try:
+    with _reading(folder):
         return frame.collect(engine="streaming")
+
+
+@contextmanager
+def _reading(folder: Path) -> Iterator[None]:
+    """Turns what a damaged file raises into one line."""
+    try:
+        yield
     except (OSError, pl.exceptions.PolarsError) as error:
         why = " ".join(str(error).partition("\n")[0].split())
         raise RunError(f"the rows of {folder} cannot be read ({why}); make the run again") from None
