@@ -205,6 +205,7 @@ def test_two_cells_of_the_largest_size_are_stored(page, stored):
     status, told = page.decide(id, "edit", prompt="长" * 100_000, response="\u0007" * 99_999 + "终")
     assert status == 200, told
     assert len(stored()[0].response) == 100_000
+    assert page.decide(id, "undo")[1]["row"]["verdict"] is None
 
 
 def test_a_request_too_large_to_be_a_decision_is_refused(page, stored):
