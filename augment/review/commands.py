@@ -122,13 +122,14 @@ def _sit(
     import asyncio
     import signal
     import webbrowser
+    from contextlib import nullcontext
 
     from augment.review import server
     from augment.review.session import Session, open_guard
 
     guard, why = open_guard(desk.folder, path)
     if why is not None:
-        typer.echo(f"note: {why}. Until then only what is kept as it is can be accepted.", err=True)
+        typer.echo(f"note: {why}; until then only --publish will tell which of them copy it", err=True)
     session = Session.open(desk, reviewer, sizes, seed, guard)
     listening = server.listen(port)
     door = server.door_of(listening)
@@ -141,9 +142,10 @@ def _sit(
         typer.echo(f"{len(session.order):,} rows for {reviewer}; the page is on this machine alone:")
         typer.echo(door.url)
         typer.echo("Ctrl-C ends it; every decision is on the disk when the page shows it", err=True)
-        if browser:
-            await asyncio.to_thread(webbrowser.open, door.url)
-        await serving
+        with server.invitation(desk.folder, door) if browser else nullcontext() as address:
+            if address is not None:
+                await asyncio.to_thread(webbrowser.open, address)
+            await serving
 
     asyncio.run(sit())
     _tell(desk, json=False)

@@ -9,11 +9,14 @@ from __future__ import annotations
 
 import asyncio
 import hmac
+import os
 import secrets
 import socket
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -82,6 +85,22 @@ def _same(given: str, wanted: str) -> bool:
     return hmac.compare_digest(given.encode("utf-8", "replace"), wanted.encode())
 
 
+@contextmanager
+def invitation(folder: Path, door: Door) -> Iterator[str]:
+    """A file that leads a browser to the page, as the address to open: other users see what a browser is started with.
+
+    It lies in the run folder, since a browser in a sandbox may see no temporary files, and is gone afterwards.
+    """
+    path = folder / f"open-review-{door.port}.html"
+    path.unlink(missing_ok=True)
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write(f'<!doctype html><meta http-equiv="refresh" content="0; url={door.url}">\n')
+    try:
+        yield path.resolve().as_uri()
+    finally:
+        path.unlink(missing_ok=True)
+
+
 def listen(port: int) -> socket.socket:
     """A listening socket on loopback; 0 takes a free port.
 
@@ -123,12 +142,11 @@ def _app(session: Session, door: Door) -> web.Application:
         why = door.refusal(request)
         if why is not None:
             return _headed(web.json_response({"error": why}, status=403))
-        if door.invited(request):
-            answer = web.Response(status=303, headers={"Location": "/"})
-            answer.set_cookie(door.cookie, door.pass_, httponly=True, samesite="Strict", path="/")
-            return _headed(answer)
         try:
-            return _headed(await handler(request))
+            answer = await handler(request)
+            if door.invited(request):  # a redirect would lose the cookie where the address is opened from another page
+                answer.set_cookie(door.cookie, door.pass_, httponly=True, samesite="Strict", path="/")
+            return _headed(answer)
         except web.HTTPException as error:
             return _headed(_json({"error": error.reason}, status=error.status))
         except Refused as error:

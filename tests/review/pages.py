@@ -61,7 +61,7 @@ class Page:
     def enter(self) -> str:
         """The cookie that the address with its token gives."""
         status, headers, _ = self.send("GET", f"/?token={self.token}", cookie=False)
-        assert status == 303
+        assert status == 200
         self.cookie = headers["Set-Cookie"].partition(";")[0]
         return self.cookie
 
@@ -82,10 +82,10 @@ class Page:
 
 
 @contextmanager
-def review(place: Path, *words: object) -> Iterator[Page]:
-    """The command with these words, once its page answers."""
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
-    command = [sys.executable, "-m", "augment", "review", *map(str, words), "--no-browser"]
+def review(place: Path, *words: object, browser: Path | None = None) -> Iterator[Page]:
+    """The command with these words, once its page answers; it opens `browser`, if any."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1", "BROWSER": f"{browser} %s"}
+    command = [sys.executable, "-m", "augment", "review", *map(str, words), *([] if browser else ["--no-browser"])]
     process = subprocess.Popen(
         command, cwd=place, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )

@@ -160,7 +160,8 @@ def test_when_all_is_decided_the_page_says_what_comes_next(tab, run):
 
 
 def test_the_token_is_gone_from_the_address_and_a_reload_goes_on(tab, served):
-    assert tab.url == f"http://127.0.0.1:{served.port}/"
+    assert tab.url == f"http://127.0.0.1:{served.port}/", "neither in the address nor in the way back"
+    assert tab.evaluate("history.length") <= 2
     press(tab, "a", "Row 1 accepted")
     tab.reload()
     tab.wait_for_selector("#row:not([hidden])")
@@ -209,6 +210,17 @@ def test_hostile_texts_are_shown_and_never_run(place, chromium):
         assert tab.evaluate("[...document.querySelectorAll('.text')].every(one => one.dir === 'auto')")
         assert tab.faults == []
         context.close()
+
+
+def test_it_opens_from_a_page_of_another_site_as_a_terminal_in_a_browser_does(served, chromium, place):
+    (place / "other.html").write_text(f'<meta http-equiv="refresh" content="0; url={served.url}">')
+    context = chromium.new_context()
+    tab = context.new_page()
+    tab.goto((place / "other.html").as_uri())
+    tab.wait_for_selector("#row:not([hidden])")
+    tab.reload()
+    tab.wait_for_selector("#row:not([hidden])")
+    context.close()
 
 
 def test_foreign_scripts_cannot_run_in_the_page(tab):

@@ -284,6 +284,7 @@ window.addEventListener("beforeunload", (event) => {
 });
 
 async function begin() {
+  history.replaceState(null, "", "/"); // the token has done its work; nobody need read it over a shoulder
   try {
     const told = await ask("/rows");
     rows = told.rows;
