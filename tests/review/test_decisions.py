@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import signal
@@ -84,6 +85,20 @@ def test_two_processes_at_once_lose_nothing(place):
     found, broken = read(place / DECISIONS)
     assert broken == 0
     assert sorted(one.row for one in found) == sorted(f"{name}{number}" for name in "xy" for number in range(60))
+
+
+def test_a_writer_waits_for_the_one_that_is_writing(place):
+    append(place, decision())
+    with (place / DECISIONS).open() as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        process = writer(place, "x", 1)
+        while not any(
+            "->" in line and f" {process.pid} " in line for line in Path("/proc/locks").read_text().splitlines()
+        ):
+            assert process.poll() is None, "it wrote all the same"
+        assert len(read(place / DECISIONS)[0]) == 1
+    assert process.wait() == 0
+    assert len(read(place / DECISIONS)[0]) == 2
 
 
 def test_what_was_acknowledged_before_a_kill_is_there(place):

@@ -17,6 +17,7 @@ from tests.review.runs import curated, made
 pytestmark = needs_browser
 
 HOSTILE = "<script>window.hit = 1</script><img src=x onerror='window.hit = 2'>\u202eגמהת &amp; \u0007 مرحبا"
+HOSTILE += "x" * 300
 
 
 @pytest.fixture(scope="module")
@@ -107,7 +108,9 @@ def test_a_row_is_edited_in_its_place(tab, run):
     press(tab, "e", "Write the text")
     box = tab.locator("textarea[name=prompt]")
     before = box.input_value()
-    box.fill(before + "，改过了 are a r u")
+    box.fill(before + "，改过了")
+    tab.keyboard.press("End")
+    tab.keyboard.type(" are a r u")
     assert verdicts(run) == {}, "letters in a text are no verdicts"
     press(tab, "Control+Enter", "Row 1 edited")
     (decision,) = read(run / DECISIONS)[0]
@@ -196,15 +199,22 @@ def test_hostile_texts_are_shown_and_never_run(place, chromium):
     run = hostile(place)
     assert len(curated(run).filter(pl.col("response").str.len_chars() > 90_000))
     with review(place, run, "--reviewer", "ann", "--sample", "4") as page:
+        for id in [row["id"] for row in page.ask("/rows")["rows"]][1:3]:
+            text = page.ask(f"/rows/{id}")["fields"][0]["text"]
+            page.decide(id, "edit", prompt=f"{text}<img src=x onerror='window.hit = 4'>", note=HOSTILE)
         context = chromium.new_context(viewport={"width": 390, "height": 844})
         tab = _opened(context, page.url)
+        tab.select_option("#which", "all")
         seen = ""
-        for _ in range(4):
+        for id in [row["id"] for row in page.ask("/rows")["rows"]]:
+            tab.wait_for_selector(f"#row[data-id='{id}']")
             seen += tab.inner_text("#row")
             assert tab.evaluate("document.documentElement.scrollWidth") <= 390, "nothing sticks out"
-            press(tab, "a", "accepted")
+            seen += " ".join(tab.locator("ins").all_inner_texts())
+            tab.keyboard.press("ArrowRight")
         assert "<script>window.hit = 1</script>" in seen
         assert "&amp;" in seen
+        assert "<img src=x onerror='window.hit = 4'>" in seen
         assert tab.evaluate("window.hit") is None
         assert tab.evaluate("document.querySelectorAll('#row script, #row img').length") == 0
         assert tab.evaluate("[...document.querySelectorAll('.text')].every(one => one.dir === 'auto')")
