@@ -15,6 +15,7 @@ from augment.places import RUNS
 from augment.review.commands import review
 from finetune import commands
 from finetune.evaluation.commands import evaluate
+from finetune.lift import commands as lift
 
 if TYPE_CHECKING:
     import threading
@@ -211,6 +212,7 @@ def _run(plan: Plan, json: bool, curate: Curate) -> None:
 
 app.command()(commands.finetune)
 app.command()(evaluate)
+app.command()(lift.lift)
 app.add_typer(commands.adapter, name="adapter")
 app.command()(review)
 

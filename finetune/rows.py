@@ -86,7 +86,7 @@ def _of_frame(
 ) -> Rows:
     chosen = _task(task, name, frame["response"].is_not_null().any(), frame["label"].is_not_null().any())
     rejected = Counter(lost or {})
-    families = _families(frame)
+    families = families_of(frame)
     items = []
     for row in frame.select("id", "prompt", "response", "label", "generator").iter_rows(named=True):
         made = row["generator"] != "seed"
@@ -180,7 +180,7 @@ def _rows(
     return Rows(name, task, tuple(items), dict(sorted(rejected.items())), identity, manifest, tuple(notes))
 
 
-def _families(frame: pl.DataFrame) -> dict[str, str]:
+def families_of(frame: pl.DataFrame) -> dict[str, str]:
     """The family of each row: rows are kin through their parents, be these here or not, and by their prompt."""
     leader: dict[str, str] = {}
 

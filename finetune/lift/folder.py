@@ -1,0 +1,89 @@
+"""The folder of a lift: one process to it, the record, card, figure and scores, and the manifest written last."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, cast
+
+import orjson
+import polars as pl
+
+from augment import __version__
+from augment.errors import RunError
+from augment.lock import HOLDER, LOCK, Lock
+from augment.manifest import MANIFEST, digest_of
+from finetune.lift.card import lift_card
+from finetune.lift.figure import draw
+
+LIFT = "lift.json"
+WORK = "work"
+"""What is there only until the lift is finished: the arms' files and adapters."""
+
+
+@contextmanager
+def folder_of(out: Path, identity: str, overwrite: bool = False) -> Iterator[dict[str, Any] | None]:
+    """The folder held by this process; gives the record of a finished lift of this identity, if it is there.
+
+    Raises:
+        RunError: another process holds it, it holds something else, or it cannot be written to.
+    """
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        if not _ours(out) and any(out.iterdir()):
+            raise RunError(f"{out} is not empty and not a lift's folder; choose another --out")
+        lock = Lock.take(out)
+    except OSError as error:
+        raise RunError(f"cannot write to {out}: {error.strerror}; choose another --out") from None
+    try:
+        lock.sign()
+        yield _finished(out, identity, overwrite)
+    finally:
+        lock.release()
+
+
+def _ours(out: Path) -> bool:
+    names = {each.name for each in out.iterdir()}
+    return (out / LIFT).is_file() or (LOCK in names and names <= {LOCK, HOLDER, WORK})
+
+
+def _finished(out: Path, identity: str, overwrite: bool) -> dict[str, Any] | None:
+    manifest = out / MANIFEST
+    if not manifest.is_file():
+        return None
+    other = orjson.loads(manifest.read_bytes()).get("identity", "")
+    if other == identity:
+        return cast("dict[str, Any]", orjson.loads((out / LIFT).read_bytes()))
+    if not overwrite:
+        raise RunError(f"{out} holds another lift ({other[:8]}); choose another --out, or add --overwrite")
+    for each in out.iterdir():
+        if each.name not in (LOCK, HOLDER):
+            shutil.rmtree(each) if each.is_dir() else each.unlink()
+    return None
+
+
+def publish(out: Path, record: dict[str, Any], scores: pl.DataFrame) -> None:
+    """Write every file beside its place, rename it, and write the manifest last."""
+    pretty = orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE
+    beside = out / "rows.parquet.tmp"
+    scores.write_parquet(beside, compression="zstd")
+    beside.replace(out / "rows.parquet")
+    written = {
+        LIFT: orjson.dumps(record, option=pretty),
+        "lift.svg": draw(record).encode(),
+        "README.md": lift_card(record).encode(),
+    }
+    for name, content in written.items():
+        _write(out / name, content)
+    files = {name: digest_of(out / name) for name in sorted([*written, "rows.parquet"])}
+    manifest = {"kind": "lift", "augment": __version__, "identity": record["identity"], "files": files}
+    _write(out / MANIFEST, orjson.dumps(manifest, option=pretty))
+    shutil.rmtree(out / WORK, ignore_errors=True)
+
+
+def _write(target: Path, content: bytes) -> None:
+    beside = target.with_name(target.name + ".tmp")
+    beside.write_bytes(content)
+    beside.replace(target)
