@@ -99,9 +99,8 @@ def _draw(design: Design, number: int, seed: int) -> Draw:
     variants = pool.variants.filter(*inside)
     if set(design.strata) != {""}:
         variants = variants.filter(pl.col("label").is_not_null())
-    kin = pl.concat([seeds["family"], variants["family"]]).unique()
     real = pl.concat([pool.seeds, pool.exam]).unique("id", keep="first", maintain_order=True)
-    test = real.filter(~pl.col("id").is_in(drawn), ~pl.col("family").is_in(kin.implode()))
+    test = real.filter(~pl.col("family").is_in(seeds["family"].implode()))  # variants are of their seeds' families
     if set(design.strata) != {""}:
         test = test.filter(pl.col("label").is_in(list(design.strata)))
     return Draw(number, seed, arms_of(seeds, variants, pool.generators), test)
