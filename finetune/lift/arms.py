@@ -91,6 +91,23 @@ def by_label(pool: Pool, shots: int) -> Design:
     return Design(pool, strata, shots, left_out)
 
 
+def everything(pool: Pool) -> Design:
+    """Every draw is all seeds, so that draws differ by nothing but the training's own randomness."""
+    ids = tuple(pool.seeds["id"])
+    return Design(pool, {"": ids}, len(ids), {})
+
+
+def unlabelled(pool: Pool, shots: int) -> Design:
+    """Draws of `shots` seeds, whatever their labels.
+
+    Raises:
+        RunError: there are no more seeds than that.
+    """
+    if len(pool.seeds) <= shots:
+        raise RunError(f"{pool.run} has {len(pool.seeds)} seeds, so no draw of {shots} leaves one; lower --shots")
+    return Design(pool, {"": tuple(pool.seeds["id"])}, shots, {})
+
+
 def _draw(design: Design, number: int, seed: int) -> Draw:
     pool = design.pool
     drawn = {key for ids in design.strata.values() for key in _chosen(ids, design.shots, seed)}

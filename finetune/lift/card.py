@@ -73,7 +73,7 @@ def command_of(record: Mapping[str, Any]) -> str:
     given = record["command"]
     words = ["augment", "lift", record["run"]["path"]]
     for name, value in given.items():
-        words += [f"--{name}", str(value)]
+        words += [word for each in (value if isinstance(value, list) else [value]) for word in (f"--{name}", str(each))]
     return shlex.join(words)
 
 
@@ -109,8 +109,10 @@ def _overlap(share: float) -> str:
 
 
 def _judge(settings: Mapping[str, Any]) -> str:
-    given = ", ".join(f"{key} {_short(value)}" for key, value in settings.items() if key != "model")
-    return f"{settings['model']} ({given})"
+    shown = {key: value for key, value in settings.items() if key != "model" and not isinstance(value, dict)}
+    given = ", ".join(f"{key} {_short(value)}" for key, value in shown.items())
+    score = settings.get("score")
+    return f"`{_line(settings['model'])}` ({given})" + (f", scored by {score['name']}" if score else "")
 
 
 def _short(value: Any) -> str:

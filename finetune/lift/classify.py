@@ -8,7 +8,8 @@ the regulariser's strength stays, so that the control and the augmented arm are 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, ClassVar
 
 import numpy as np
 import polars as pl
@@ -32,15 +33,16 @@ class Classifying:
     shortest: int = 1
     longest: int = 3
     c: float = 1.0
-    metric = "accuracy"
-    higher_is_better = True
+    metric: ClassVar[str] = "accuracy"
+    higher_is_better: ClassVar[bool] = True
 
     def settings(self) -> dict[str, Any]:
         """What decides the scores, for the record."""
         return {"model": "linear SVM on character TF-IDF", "n": [self.shortest, self.longest], "c": self.c}
 
-    def __call__(self, draw: Draw, arm: Arm) -> NDArray[np.float64]:
+    def __call__(self, draw: Draw, arm: Arm, work: Path) -> NDArray[np.float64]:
         """A score for each row of `draw.test`, of a model that learned `arm`."""
+        del work  # it needs no file
         features = TfidfVectorizer(
             analyzer="char", ngram_range=(self.shortest, self.longest), sublinear_tf=True, lowercase=False
         )

@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from augment.options import print_json
+from augment.options import print_json, settings
 
 if TYPE_CHECKING:
+    from finetune.lift.arms import Design
+    from finetune.lift.measure import Task
+    from finetune.lift.pool import Pool
     from finetune.lift.run import Lifted
 
 TASKS = ["classify", "adapter"]
@@ -22,10 +25,19 @@ def lift(
     task: Annotated[
         str, typer.Option(help="classify: guess labels, in seconds. adapter: fine-tune, and answer the exam.")
     ] = "classify",
-    shots: Annotated[int | None, typer.Option(min=1, help="Seeds a label that a draw takes. [default: 5]")] = None,
-    seeds: Annotated[int | None, typer.Option(min=2, help="Random draws. [default: 20]")] = None,
+    shots: Annotated[
+        int | None, typer.Option(min=1, help="Seeds a label in a draw. [default: 5; all seeds for adapter]")
+    ] = None,
+    seeds: Annotated[int | None, typer.Option(min=2, help="Random draws. [default: 20; 3 for adapter]")] = None,
     seed: Annotated[int, typer.Option(min=0, help="All randomness derives from it.")] = 0,
     path: Annotated[Path | None, typer.Option(help="Where the source's files are, if the run was told so.")] = None,
+    base: Annotated[str | None, typer.Option(help="adapter: the base model.")] = None,
+    adapter: Annotated[str | None, typer.Option(help="adapter: lora, nlora, … [default: lora]")] = None,
+    rank: Annotated[int | None, typer.Option(help="adapter: its rank. [default: 16]")] = None,
+    epochs: Annotated[float | None, typer.Option(help="adapter: times over the augmented rows. [default: 1]")] = None,
+    max_steps: Annotated[int | None, typer.Option(help="adapter: optimizer steps at most.")] = None,
+    recipe: Annotated[Path | None, typer.Option(help="adapter: a TOML file with keys of augment finetune.")] = None,
+    set_: Annotated[list[str] | None, typer.Option("--set", help="adapter: as augment finetune has it.")] = None,
     out: Annotated[Path | None, typer.Option(help="The lift's folder. [default: lifts/RUN-TASK-…]")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace another lift in --out.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print the record as JSON.")] = False,
@@ -40,43 +52,79 @@ def lift(
     from augment.registry import closest
     from augment.runs import run_folder
 
+    tuned = {"base": base, "adapter": adapter, "rank": rank, "epochs": epochs, "max_steps": max_steps}
+    given = {name: value for name, value in {**tuned, "recipe": recipe, "set": set_}.items() if value is not None}
     if task not in TASKS:
         raise RecipeError(f"no task called '{task}'; {closest(task, TASKS)}")
+    if task == "classify" and given:
+        raise RecipeError(f"--{next(iter(given)).replace('_', '-')} is for --task adapter; add that, or leave it out")
     folder = run_folder(run)
-    with needs("sklearn", "evaluate"):
-        from finetune.lift.classify import Classifying
-    with needs("altair", "evaluate"):
+    with needs("sklearn", "evaluate"), needs("altair", "evaluate"), needs("scipy", "evaluate"):
         from finetune.lift.run import lift as measure
     from finetune.lift.arms import by_label
     from finetune.lift.pool import open_pool
 
-    design = by_label(open_pool(folder, path), shots or 5)
-    count = seeds or 20
-    command = {"task": task, "shots": design.shots, "seeds": count, "seed": seed}
-    with _progress() as tell:
+    design: Design
+    judge: Task
+    pool = open_pool(folder, path)
+    with _progress(lines=task == "adapter") as tell:
+        if task == "classify":
+            with needs("sklearn", "evaluate"):
+                from finetune.lift.classify import Classifying
+            design, judge = by_label(pool, shots or 5), Classifying()
+        else:
+            flags = {**tuned, "set": settings(set_)}
+            design, judge = _adapting(pool, shots, flags, recipe)
+        count = seeds or (20 if task == "classify" else 3)
+        command = {"task": task, **({"shots": shots or 5} if task == "classify" or shots else {}), "seeds": count}
+        command |= {"seed": seed, **{name.replace("_", "-"): value for name, value in given.items()}}
         done = measure(
-            design,
-            task,
-            Classifying(),
-            seeds=count,
-            base=seed,
-            command=command,
-            out=out,
-            overwrite=overwrite,
-            tell=tell,
+            design, task, judge, seeds=count, base=seed, command=command, out=out, overwrite=overwrite, tell=tell
         )
     _report(done, json)
 
 
+def _adapting(pool: Pool, shots: int | None, flags: dict[str, Any], recipe: Path | None) -> tuple[Design, Task]:
+    """Who is drawn from and who judges, where adapters are trained."""
+    from augment.errors import RecipeError, needs
+    from finetune.recipe import read_finetune_recipe
+
+    written = read_finetune_recipe({**flags, "data": str(pool.run)}, recipe)
+    if written.patience is not None:
+        raise RecipeError("patience watches validation rows, and a lift keeps none; leave it out of the recipe")
+    with needs("torch", "finetune"):
+        from finetune.lift.adapter import Adapting, answered, design_of
+        from finetune.lift.loss import AnswerLoss
+    from finetune.commands import _quiet
+
+    _quiet()
+    return design_of(answered(pool), shots), Adapting(written, AnswerLoss(written))
+
+
 @contextmanager
-def _progress() -> Iterator[Callable[[int, int], None]]:
-    """A line on a terminal that says how far it is; nothing elsewhere."""
+def _progress(lines: bool) -> Iterator[Callable[[int, int], None]]:
+    """Says how far it is: a bar on a terminal, and elsewhere `lines` or nothing. A Ctrl-C ends it in two lines."""
+    import shlex
+    import sys
+
     from rich.console import Console
     from rich.progress import Progress
 
-    with Progress(console=Console(stderr=True), transient=True, disable=not Console(stderr=True).is_terminal) as shown:
-        bar = shown.add_task("measuring")
-        yield lambda done, total: shown.update(bar, completed=done, total=total)
+    console = Console(stderr=True)
+    try:
+        with Progress(console=console, transient=True, disable=not console.is_terminal) as shown:
+            bar = shown.add_task("measuring")
+
+            def tell(done: int, total: int) -> None:
+                shown.update(bar, completed=done, total=total)
+                if lines and not console.is_terminal:
+                    typer.echo(f"{done} of {total} trainings done", err=True)
+
+            yield tell
+    except KeyboardInterrupt:
+        console.print("augment: stopped; to go on, give the same command again:", soft_wrap=True)
+        console.print(f"  augment {shlex.join(sys.argv[1:])}", soft_wrap=True, highlight=False, markup=False)
+        raise typer.Exit(130) from None
 
 
 def _report(done: Lifted, json: bool) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -26,14 +27,19 @@ SCORES: dict[str, Any] = {
 class Task(Protocol):
     """Trains on an arm and scores each of a draw's test rows; NaN where a row cannot be scored."""
 
-    metric: str
-    higher_is_better: bool
+    @property
+    def metric(self) -> str:
+        """What a score is called: accuracy, loss, …"""
+
+    @property
+    def higher_is_better(self) -> bool:
+        """Whether more of it is better."""
 
     def settings(self) -> dict[str, Any]:
         """What decides the scores, for the record."""
 
-    def __call__(self, draw: Draw, arm: Arm) -> NDArray[np.float64]:
-        """A score for each row of `draw.test`, of a model that learned `arm`."""
+    def __call__(self, draw: Draw, arm: Arm, work: Path) -> NDArray[np.float64]:
+        """A score for each row of `draw.test`, of a model that learned `arm`; `work` is a folder for what it needs."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +56,11 @@ class Measured:
 
 
 def measure(
-    design: Design, task: Task, seeds: Sequence[int], tell: Callable[[int, int], None] = lambda _done, _all: None
+    design: Design,
+    task: Task,
+    seeds: Sequence[int],
+    work: Path,
+    tell: Callable[[int, int], None] = lambda _done, _all: None,
 ) -> Measured:
     """Every arm of a draw for each of `seeds`, trained and scored; `tell` hears how many of how many are done.
 
@@ -67,7 +77,7 @@ def measure(
             raise RunError(f"draw {draw.number} leaves no real row to test on; lower --shots, or hold out an exam")
         at = [place[key] for key in draw.test["id"]]
         for turn, arm in enumerate(draw.arms):
-            found = task(draw, arm)
+            found = task(draw, arm, work)
             scores.setdefault(arm.name, np.full((len(seeds), len(real)), np.nan))[draw.number, at] = found
             sizes.setdefault(arm.name, []).append(len(arm.rows))
             parts.append(_lines(draw, arm, found))

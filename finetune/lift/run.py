@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from finetune.lift.arms import Design
-from finetune.lift.folder import folder_of, publish
+from finetune.lift.folder import WORK, folder_of, publish
 from finetune.lift.measure import Task, measure
 from finetune.lift.record import identity_of, record_of, seeds_of
 
@@ -49,7 +49,7 @@ def lift(
     with folder_of(folder, identity, overwrite) as done:
         if done is not None:
             return Lifted(folder, done, already=True)
-        measured = measure(design, task, chosen, tell)
+        measured = measure(design, task, chosen, folder / WORK / identity[:8], tell)
         record = record_of(design, name, task, chosen, measured) | {"command": command}
         publish(folder, record, measured.frame)
         return Lifted(folder, record)

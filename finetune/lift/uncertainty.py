@@ -54,7 +54,8 @@ def crossed(scores: NDArray[np.float64], families: NDArray[np.int64], drawn_shar
     both = float((cells**2).sum())
     rows = max(0.0, by_family - both)
     overlap = drawn_share / (1 - drawn_share) if drawn_share < 1 else 0.0
-    pool = count * overlap * max(0.0, by_draw - both)
+    noise = max(0.0, both - by_family / count)  # what is neither the draw's nor the row's
+    pool = count * overlap * max(0.0, by_draw - noise)
     rest = by_draw + pool + 2 * math.sqrt(rows * pool)
     if rest + rows == 0:
         return Interval(plain.mean, plain.mean, plain.mean, count)

@@ -67,8 +67,9 @@ def differences(measured: Measured, drawn_share: float) -> list[Difference]:
 def verdict(measure: Measure, arms: dict[str, Interval], found: Sequence[Difference], setting: str) -> str:
     """The sentence: whether the variants help, by the first difference. `setting` says over what ("20 draws of …")."""
     first = found[0].interval
-    side = f"{measure.amount(first.mean)} {'more' if first.mean > 0 else 'less'} than"
-    sides = f"{measure.metric} {measure.value(arms[AUGMENTED].mean)}, {side} the same seeds repeated"
+    amount = measure.amount(first.mean)
+    side = f"{amount} {'more' if first.mean > 0 else 'less'} than" if amount != measure.amount(0) else "the same as"
+    sides = f"{measure.metric} {measure.value(arms[AUGMENTED].mean)}, {side} with the same seeds repeated"
     told = f"{sides} (95% interval {measure.between(first)}), over {setting}."
     if first.low != first.low:
         return f"One draw says nothing about chance: {told}"
