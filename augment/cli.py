@@ -13,6 +13,7 @@ from augment.errors import AugmentError, RecipeError
 from augment.options import pairs, print_json, settings
 from augment.places import RUNS
 from augment.review.commands import review
+from augment.report.commands import report
 from finetune import commands
 from finetune.evaluation.commands import evaluate
 from finetune.lift import commands as lift
@@ -215,6 +216,7 @@ app.command()(evaluate)
 app.command()(lift.lift)
 app.add_typer(commands.adapter, name="adapter")
 app.command()(review)
+app.command()(report)
 
 
 @app.command()

@@ -1,0 +1,1 @@
+"""`augment report`: one HTML page about runs and what was trained, examined and gained with them."""

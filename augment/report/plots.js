@@ -1,0 +1,35 @@
+// The plots, drawn one after the other once the page is there; a tooltip of plain text; a click on the map opens the row.
+const specs = JSON.parse(document.getElementById("charts").textContent);
+const tip = document.getElementById("tip");
+
+function pointed(_handler, event, _item, value) {
+  if (value === null || value === undefined || value === "") { tip.hidden = true; return; }
+  const lines = typeof value === "object" ? Object.entries(value) : [["", value]];
+  tip.replaceChildren(...lines.map(([name, text]) => {
+    const line = element("div");
+    if (name) line.append(element("b", "", name));
+    line.append(element("bdi", "", String(text)));
+    return line;
+  }));
+  tip.hidden = false;
+  const x = Math.min(event.clientX + 12, innerWidth - tip.offsetWidth - 8), y = event.clientY + 16;
+  tip.style.left = `${Math.max(8, x)}px`;
+  tip.style.top = `${y + tip.offsetHeight > innerHeight ? event.clientY - tip.offsetHeight - 12 : y}px`;
+}
+
+async function plot(place) {
+  const made = await vegaEmbed(place, specs[place.dataset.chart], {
+    mode: "vega-lite", renderer: "svg", ast: true, actions: false, defaultStyle: false, tooltip: pointed,
+  });
+  made.view.addEventListener("click", (_event, item) => { if (item && item.datum && item.datum.row) find(item.datum.row); });
+}
+
+async function plotAll() {
+  await loaded.catch(() => {}); // rows come first
+  for (const place of document.querySelectorAll("[data-chart]")) {
+    await plot(place);
+    await new Promise((resolve) => setTimeout(resolve)); // keys and clicks come first
+  }
+  document.documentElement.dataset.plots = "drawn";
+}
+plotAll();
