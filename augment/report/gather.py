@@ -56,6 +56,11 @@ class Gathered:
     lifts: tuple[Record, ...]
     notes: tuple[str, ...]
 
+    @property
+    def subjects(self) -> tuple[Run | Record, ...]:
+        """What the page is named after: the runs, or what there is without one."""
+        return self.runs or (*self.trainings, *self.evaluations, *self.lifts)
+
 
 def gather(given: Sequence[str], where: Path = RUNS) -> Gathered:
     """The folders that are named, and what belongs to the runs among them under the current directory.

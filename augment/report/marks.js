@@ -45,8 +45,17 @@ function aligned(a, b) {
   return found;
 }
 
+const REWRITTEN = 0.3; // a smaller share in common is chance: the new text is shown alone
+
+function rewritten(found, before, after) {
+  const same = found.reduce((sum, [kind, text]) => sum + (kind === "=" ? text.length : 0), 0);
+  return same < REWRITTEN * Math.max(before.length, after.length);
+}
+
 function marked(into, before, after, { removed = true } = {}) {
-  for (const [kind, text] of pieces(before, after)) {
+  const found = pieces(before, after);
+  if (rewritten(found, before, after)) { into.append(element("ins", "", after)); return; }
+  for (const [kind, text] of found) {
     if (kind === "=") into.append(text);
     else if (kind === "+") into.append(element("ins", "", text));
     else if (removed) into.append(element("del", "", text));

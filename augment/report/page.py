@@ -83,7 +83,11 @@ def _json(value: Any) -> Markup:
 def _bundle() -> str:
     """Vega, Vega-Lite and Vega-Embed as one script, of the version that altair writes for."""
     version = ".".join(alt.SCHEMA_VERSION.removeprefix("v").split(".")[:2])
-    return vl_convert.javascript_bundle(vl_version=version).replace("</script", "<\\/script").replace("<!--", "<\\!--")
+    return (
+        vl_convert.javascript_bundle(None, vl_version=version)
+        .replace("</script", "<\\/script")
+        .replace("<!--", "<\\!--")
+    )
 
 
 def _file(name: str) -> str:

@@ -10,9 +10,14 @@ from augment.errors import RunError
 from augment.places import RUNS
 from augment.report import counts
 from augment.report.blocks import Section
+from augment.report.data import data_charts
+from augment.report.dropped import dropped
 from augment.report.gather import Gathered, gather
 from augment.report.page import Page, render
+from augment.report.provenance import provenance
+from augment.report.results import evaluation, lift, training
 from augment.report.rows import pack
+from augment.report.variety import variety
 
 NAME = "report.html"
 _OURS = b'<meta name="generator" content="augment '
@@ -39,8 +44,9 @@ def write_report(given: Sequence[str], out: Path | None = None, where: Path = RU
     target = out or _default(gathered)
     _refuse(target)
     packed = pack(gathered.runs)
-    sections = _sections(gathered)
-    page = Page(_title(gathered), "", sections, packed, gathered.notes)
+    sections, further = _sections(gathered)
+    notes = (*gathered.notes, *further)
+    page = Page(_title(gathered), "", sections, packed, notes)
     written = render(page).encode()
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -50,33 +56,35 @@ def write_report(given: Sequence[str], out: Path | None = None, where: Path = RU
     except OSError as error:
         raise RunError(f"cannot write {target}: {error.strerror}; choose another --out") from None
     rows, shown = sum(each.rows for each in packed), sum(each.shown for each in packed)
-    return Written(str(target), len(written), rows, shown, gathered.notes)
+    return Written(str(target), len(written), rows, shown, notes)
 
 
-def _sections(gathered: Gathered) -> list[Section]:
+def _sections(gathered: Gathered) -> tuple[list[Section], list[str]]:
+    """The page's parts, and notes on what could not be shown."""
     runs = gathered.runs
-    found = []
+    found: list[Section] = []
+    notes: list[str] = []
     if runs:
         tables = [counts.funnel(runs), counts.reasons(runs), counts.generators(runs), counts.cost(runs)]
-        found.append(
-            Section(
-                "happened",
-                "What happened",
-                [each for each in tables if each.rows],
-                [(run.name, counts.tiles(run)) for run in runs],
-            )
-        )
+        tiles = [(run.name, counts.tiles(run)) for run in runs]
+        found.append(Section("happened", "What happened", [each for each in tables if each.rows], tiles))
+        varied, notes = variety(runs)
+        found.append(Section("data", "The data", [*data_charts(runs), *varied]))
+        if (examples := dropped(runs)) is not None:
+            found.append(Section("dropped", "Dropped", [examples]))
         found.append(Section("rows", "Rows"))
-    return found
+    records = (training(gathered.trainings), evaluation(gathered.evaluations), lift(gathered.lifts))
+    found += [each for each in records if each is not None]
+    found.append(Section("provenance", "Provenance", provenance(gathered)))
+    return found, notes
 
 
 def _title(gathered: Gathered) -> str:
-    named = gathered.runs or (*gathered.trainings, *gathered.evaluations, *gathered.lifts)
-    return " · ".join(each.name for each in named)
+    return " · ".join(each.name for each in gathered.subjects)
 
 
 def _default(gathered: Gathered) -> Path:
-    named = gathered.runs or (*gathered.trainings, *gathered.evaluations, *gathered.lifts)
+    named = gathered.subjects
     return named[0].folder / NAME if len(named) == 1 else Path(NAME)
 
 

@@ -1,0 +1,72 @@
+"""What was dropped and why, with examples: a few rows of each filter and reason, beside their seeds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import polars as pl
+
+from augment.lineage import ROWS
+from augment.report.blocks import Example, Examples, number
+from augment.report.gather import REJECTED, Run
+from augment.report.rows import collect, scan
+
+REASONS = 30
+"""Filters and reasons that get examples, the most frequent ones."""
+EACH = 2
+LONGEST = 400
+_SCORES = 3
+
+
+def dropped(runs: Sequence[Run], each: int = EACH) -> Examples | None:
+    """`each` examples of every reason, from the first run that has it; None where nothing was dropped."""
+    frames = [_rejected(run) for run in runs]
+    counts: dict[tuple[str, str], list[int]] = {}
+    for place, frame in enumerate(frames):
+        for name, reason, count in frame.group_by("dropped_by", "reason").len().iter_rows():
+            counts.setdefault((name or "", reason or ""), [0] * len(runs))[place] += count
+    order = sorted(counts, key=lambda key: (-sum(counts[key]), key))[:REASONS]
+    items = []
+    for key in order:
+        place = next(place for place, count in enumerate(counts[key]) if count)
+        chosen = frames[place].filter(
+            pl.col("dropped_by").fill_null("") == key[0], pl.col("reason").fill_null("") == key[1]
+        )
+        told = [number(count) if len(runs) == 1 else f"{run.name} {number(count)}"
+                for run, count in zip(runs, counts[key], strict=True)]  # fmt: skip
+        pairs = _pairs(runs[place], chosen.sort("id", nulls_last=True).head(each), key[0])
+        items.append(Example(f"{key[0]}: {key[1]}", told, {"verdict": "\n".join(key)}, pairs))
+    return Examples("Examples", items) if items else None
+
+
+def _rejected(run: Run) -> pl.DataFrame:
+    """The dropped rows without their texts beyond what an example shows."""
+    short = [pl.col(name).str.slice(0, LONGEST + 1) for name in ("prompt", "response")]
+    return collect(run, scan(run, REJECTED).with_columns(short))
+
+
+def _pairs(run: Run, chosen: pl.DataFrame, filter_: str) -> list[dict[str, Any]]:
+    parents = [(each or [None])[0] for each in chosen["parents"].to_list()]
+    wanted = pl.Series([each for each in parents if each is not None], dtype=pl.String)
+    seeds = collect(run, scan(run, ROWS).filter(pl.col("id").is_in(wanted.implode())).select("id", "prompt"))
+    prompts = dict(seeds.iter_rows())
+    own = [name for name in chosen.columns if name.startswith(f"{filter_}_")]
+    pairs = []
+    for row, parent in zip(chosen.iter_rows(named=True), parents, strict=True):
+        told = [("answer", _cut(row["response"]))] if filter_ == "source" and row["response"] else []
+        told += [("detail", _cut(str(row["detail"])))] if row.get("detail") else []
+        told += [(name, _cut(number(row[name]))) for name in own if _tells(row[name])][:_SCORES]
+        if row["generator"] is not None:
+            told.append(("made by", str(row["generator"])))
+        text = row["prompt"] or ""
+        pairs.append({"seed": _cut(prompts.get(parent) or "") or None, "text": _cut(text), "told": told})
+    return pairs
+
+
+def _tells(value: Any) -> bool:
+    return value is not None and not isinstance(value, bool) and value != ""
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}…"

@@ -1,0 +1,70 @@
+"""The rows that likeness is measured on: ids are hashes, so the smallest are a fair sample, the same each time."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import polars as pl
+
+from augment.errors import AugmentError
+from augment.lineage import ROWS
+from augment.places import home
+from augment.report.gather import Run
+from augment.report.rows import collect, scan
+from augment.source_cards import card_names, read_card
+from augment.sources import open_source
+
+MOST = 4_000
+"""Seeds, and kept variants, of all runs together that similarity is measured on."""
+
+COLUMNS = ("id", "generator", "label", "prompt", "response")
+
+
+def sampled(runs: Sequence[Run], most: int = MOST) -> list[tuple[pl.DataFrame, pl.DataFrame]]:
+    """Seeds and kept variants of each run, at most `most` of either over all runs."""
+    share = max(1, most // max(1, len(runs)))
+    found = []
+    for run in runs:
+        rows = scan(run, ROWS).select(COLUMNS).with_columns(pl.col("prompt").str.slice(0, 2_000))
+        sides = (pl.col("generator") == "seed", pl.col("generator") != "seed")
+        seeds, variants = (collect(run, rows.filter(side).sort("id").head(share)) for side in sides)
+        found.append((seeds, variants))
+    return found
+
+
+def exam_of(run: Run, most: int = MOST) -> tuple[pl.Series | None, str]:
+    """The prompts of the run's exam, from its source as it is here now, or None and why not.
+
+    The source counts as the same when it still holds every seed that the run published and as many exam rows. Nothing
+    is fetched. The texts are measured against; they never get into a page.
+    """
+    recipe = run.manifest.get("recipe")
+    source = recipe.get("source") if isinstance(recipe, dict) else None
+    if not isinstance(recipe, dict) or not isinstance(source, str) or not run.summary.get("exam"):
+        return None, ""
+    why = f"the exam of {run.name} is not compared: "
+    if not _here(source):
+        return None, f"{why}its source '{source}' is not here"
+    try:
+        opened = open_source(source, columns=recipe.get("map") or None, holdout=recipe.get("holdout"))
+        further = open_source(recipe["exam"], holdout=0.0).seeds if _here(recipe.get("exam")) else None
+    except AugmentError as error:
+        return None, f"{why}{error}"
+    published = collect(run, scan(run, ROWS).filter(pl.col("generator") == "seed").select("id"))["id"]
+    if not published.is_in(opened.seeds["id"].implode()).all() or len(opened.exam) != run.summary["exam"]:
+        return None, f"{why}its source '{source}' has changed since"
+    rows = opened.exam if further is None else pl.concat([opened.exam, further])
+    return rows.sort("id").head(most)["prompt"].str.slice(0, 2_000), ""
+
+
+def _here(source: str | None) -> bool:
+    """Whether a source can be opened without fetching anything."""
+    if not source:
+        return False
+    if source in card_names():
+        card = read_card(source)
+        told = bool(card.directory_env and os.environ.get(card.directory_env))
+        return told or not card.hub or (home() / "sources" / source / "origin.json").is_file()
+    return Path(source).exists()
