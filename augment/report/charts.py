@@ -29,10 +29,13 @@ _CONFIG: dict[str, Any] = {
     "range": {"category": COLOURS},
 }
 
-AnyChart = alt.Chart | alt.LayerChart
+
+def chart_of(rows: list[dict[str, Any]]) -> alt.Chart:
+    """A chart of these rows, which its specification holds as they are."""
+    return alt.Chart({"values": rows})
 
 
-def spec_of(chart: AnyChart, height: int = 220) -> dict[str, Any]:
+def spec_of(chart: alt.Chart | alt.LayerChart | alt.FacetChart, height: int = 220) -> dict[str, Any]:
     """A chart as wide as its place in the page, as the specification that the page draws."""
     spec: dict[str, Any] = chart.properties(width="container", height=height).to_dict()
     spec["config"] = _CONFIG

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from augment.lineage import ROWS
 from augment.records import SCHEMA, VERDICT
 from augment.report.blocks import Chart
-from augment.report.charts import colour, dash, spec_of
+from augment.report.charts import chart_of, colour, dash, spec_of
 from augment.report.gather import REJECTED, Run
 from augment.report.rows import collect, scan
 
@@ -96,7 +96,7 @@ def _figure(value: float) -> float:
 
 
 def _steps(rows: list[dict[str, Any]], series: list[str], what: str) -> dict[str, Any]:
-    base = alt.Chart(alt.Data(values=rows)).encode(
+    base = chart_of(rows).encode(
         x=alt.X("from:Q", title=what, scale=alt.Scale(zero=False, nice=False)),
         y=alt.Y("share:Q", title="share of rows", axis=alt.Axis(format="%", tickCount=4), stack=None),
         color=colour(series, lines=True),
@@ -108,7 +108,7 @@ def _steps(rows: list[dict[str, Any]], series: list[str], what: str) -> dict[str
 
 
 def _tips(*fields: tuple[str, str, str]) -> list[alt.Tooltip]:
-    return [alt.Tooltip(f"{name}:{kind}", **({"format": form} if form else {})) for name, kind, form in fields]
+    return [alt.Tooltip(f"{name}:{kind}", format=form or alt.Undefined) for name, kind, form in fields]
 
 
 def _labels(series: Series) -> Chart | None:
@@ -138,7 +138,7 @@ def _labels(series: Series) -> Chart | None:
 def grouped(rows: list[dict[str, Any]], groups: list[str], series: list[str], group: str, what: str) -> dict[str, Any]:
     """Bars of `share`, a group of them for each value of the field `group`, one a series."""
     chart = (
-        alt.Chart(alt.Data(values=rows))
+        chart_of(rows)
         .mark_bar()
         .encode(
             y=alt.Y(f"{group}:N", title=None, sort=groups, axis=alt.Axis(labelLimit=150, ticks=False, domain=False)),
@@ -175,7 +175,7 @@ def _scores(runs: Sequence[Run]) -> Chart | None:
     first = next((each for each in ("parent_band_similarity", "near_dup_jaccard") if each in scores), scores[0])
     picked = alt.param(name="picked", value=first, bind=alt.binding_select(options=scores, name="score "))
     base = (
-        alt.Chart(alt.Data(values=rows))
+        chart_of(rows)
         .transform_filter("datum.score == picked")
         .encode(
             x=alt.X("from:Q", title=None, scale=alt.Scale(zero=False, nice=False)),

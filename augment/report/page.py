@@ -84,7 +84,7 @@ def _bundle() -> str:
     """Vega, Vega-Lite and Vega-Embed as one script, of the version that altair writes for."""
     version = ".".join(alt.SCHEMA_VERSION.removeprefix("v").split(".")[:2])
     return (
-        vl_convert.javascript_bundle(None, vl_version=version)
+        vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;", vl_version=version)
         .replace("</script", "<\\/script")
         .replace("<!--", "<\\!--")
     )

@@ -24,14 +24,17 @@ async function plot(place) {
   made.view.addEventListener("click", (_event, item) => { if (item && item.datum && item.datum.row) find(item.datum.row); });
 }
 
+const idle = () => new Promise((resolve) => (window.requestIdleCallback ? requestIdleCallback(resolve, { timeout: 1000 }) : setTimeout(resolve, 50)));
+
 async function plotAll() {
   await loaded.catch(() => {}); // rows come first: reading Vega takes as long as unpacking them
-  await new Promise((resolve) => requestAnimationFrame(() => setTimeout(resolve)));
-  const bundle = element("script", "", document.getElementById("bundle").textContent); // the policy knows its hash
-  document.head.append(bundle);
-  for (const place of document.querySelectorAll("[data-chart]")) {
-    await plot(place);
-    await new Promise((resolve) => setTimeout(resolve)); // keys and clicks come first
+  await idle();
+  document.head.append(element("script", "", document.getElementById("bundle").textContent)); // the policy knows its hash
+  const waiting = [...document.querySelectorAll("[data-chart]")];
+  while (waiting.length) { // what is in view first, and between two plots whatever the reader does
+    await idle();
+    const seen = waiting.findIndex((each) => { const box = each.getBoundingClientRect(); return box.bottom > 0 && box.top < innerHeight; });
+    await plot(waiting.splice(Math.max(0, seen), 1)[0]);
   }
   document.documentElement.dataset.plots = "drawn";
 }

@@ -103,10 +103,10 @@ def _names(labels: NDArray[np.int32], texts: Sequence[str], count: int) -> list[
     every: Counter[str] = Counter()
     here = [Counter[str]() for _ in range(count)]
     for label, text in zip(labels, texts, strict=True):
-        words = {word.lower() for word in rjieba.cut(text) if len(word) > 1 and word.isalpha()}
-        words -= _EMPTY | ENGLISH_STOP_WORDS
-        every.update(words)
-        here[label].update(words)
+        found = {word.lower() for word in rjieba.cut(text) if len(word) > 1 and word.isalpha()}
+        found -= _EMPTY | ENGLISH_STOP_WORDS
+        every.update(found)
+        here[label].update(found)
     sizes = np.bincount(labels, minlength=count)
     names = []
     for place, words in enumerate(here):

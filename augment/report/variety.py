@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from augment.report import space
 from augment.report.blocks import Cell, Chart, Table
-from augment.report.charts import COLOURS, SHAPES, spec_of
+from augment.report.charts import COLOURS, SHAPES, chart_of, spec_of
 from augment.report.data import grouped, names_of, same_source
 from augment.report.diversity import Diversity, diversity
 from augment.report.gather import Run
@@ -183,7 +183,7 @@ def _map(sets: Sequence[Set], known: space.Topics) -> Chart:
     names = [each.name for each in sets]
     picked = alt.param(name="by", value="set", bind=alt.binding_select(options=ways, name="colour by "))
     chart = (
-        alt.Chart(alt.Data(values=told))
+        chart_of(told)
         .transform_calculate(shade="datum[by]")
         .mark_point(filled=True, size=28, opacity=0.75)
         .encode(

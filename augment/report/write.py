@@ -12,11 +12,13 @@ from augment.report import counts
 from augment.report.blocks import Section
 from augment.report.data import data_charts
 from augment.report.dropped import dropped
+from augment.report.evaluation import evaluation
 from augment.report.gather import Gathered, gather
+from augment.report.lift import lift
 from augment.report.page import Page, render
 from augment.report.provenance import provenance
-from augment.report.results import evaluation, lift, training
 from augment.report.rows import pack
+from augment.report.training import training
 from augment.report.variety import variety
 
 NAME = "report.html"
