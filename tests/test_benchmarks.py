@@ -18,6 +18,7 @@ NAMES = (
     *("orchestration", "failures", "resume", "scale", "startup", "flows", "cluster"),
     *("adapters", "objectives", "methods", "similarity"),
     *("adapters", "objectives", "methods", "lift"),
+    *("adapters", "objectives", "methods", "report"),
 )
 
 

@@ -42,12 +42,16 @@ class Chart:
 
 @dataclass(frozen=True)
 class Example:
-    """Rows that were dropped for one reason: `counts` are told beside the title, `link` filters for all of them."""
+    """Rows that were dropped for one reason: `counts` are told beside the title, `link` filters for all of them.
+
+    `absent` is what stands for a text that there is not.
+    """
 
     title: str
     counts: list[str]
     link: dict[str, str]
     pairs: list[dict[str, Any]]
+    absent: str = "no text"
 
 
 @dataclass(frozen=True)

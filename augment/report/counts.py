@@ -17,7 +17,7 @@ def tiles(run: Run) -> list[tuple[str, str]]:
     found = [
         ("seeds", number(_count(summary, "seeds"))),
         ("variants kept", f"{number(kept)}" if kept == target else f"{number(kept)} of {number(target)}"),
-        ("candidates dropped", f"{number(dropped)} ({dropped / candidates:.0%})" if candidates else "0"),
+        ("candidates dropped", f"{number(dropped)} ({dropped / candidates:.1%})" if dropped else "0"),
         ("held out as exam", number(_count(summary, "exam"))),
     ]
     short = summary.get("seeds_short")
@@ -43,7 +43,7 @@ def funnel(runs: Sequence[Run]) -> Table:
     """From the source's rows to the kept variants, a column a run; bars are shares of the candidates."""
     lines: list[tuple[str, Callable[[Run], int], str]] = [
         ("rows of the source", lambda run: _count(run.summary, "rows_in"), ""),
-        ("− broken or repeated", lambda run: _count(run.summary, "source_rejected"), "dropped"),
+        ("− broken, repeated, or like the exam", lambda run: _count(run.summary, "source_rejected"), "dropped"),
         ("− held out as exam", lambda run: _count(run.summary, "exam"), ""),
         ("− not used", lambda run: _count(run.summary, "unused"), ""),
         ("= seeds", lambda run: _count(run.summary, "seeds"), "seed"),

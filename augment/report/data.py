@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -77,18 +78,22 @@ def _histogram(values: list[tuple[str, NDArray[Any]]]) -> tuple[list[dict[str, A
     low, high, top = float(every.min()), float(np.quantile(every, 0.99)), float(every.max())
     if top <= 1.5 * high or low < 0:
         high = top
+    whole = high == top
     if high <= low:
         high = low + 1
-    count = int(min(BINS, high - low)) if np.all(every == np.round(every)) and high - low >= 2 else BINS
-    edges = np.linspace(low, high, max(2, count) + 1)
+    if np.all(every == np.round(every)):  # every bin has as many whole numbers as the next
+        width = max(1, math.ceil((high - low) / BINS))
+        edges = low + width * np.arange(math.ceil((high - low) / width) + 1)
+    else:
+        edges = np.linspace(low, high, BINS + 1)
     rows = []
     for name, each in values:
-        found, _ = np.histogram(np.clip(each, low, high), edges)
+        found, _ = np.histogram(np.clip(each, low, edges[-1]), edges)
         ends = [*found, found[-1]]  # a step's last edge
         for edge, following, number in zip(edges, [*edges[1:], edges[-1]], ends, strict=True):
             share = float(number) / len(each)
             rows.append({"series": name, "from": _figure(edge), "to": _figure(following), "share": round(share, 5)})
-    return rows, high == top
+    return rows, whole
 
 
 def _figure(value: float) -> float:
@@ -132,7 +137,8 @@ def _labels(series: Series) -> Chart | None:
         rows += [{"label": k, "series": name, "rows": v, "share": round(v / whole, 5)} for k, v in told.items()]
     labels = list(dict.fromkeys(row["label"] for row in rows))
     names = [name for name, _ in counts]
-    return Chart("labels", "Labels, before and after", grouped(rows, labels, names, "label", "share of rows"))
+    title = "Labels, before and after" if "seeds" in names else "Labels"
+    return Chart("labels", title, grouped(rows, labels, names, "label", "share of rows"))
 
 
 def grouped(rows: list[dict[str, Any]], groups: list[str], series: list[str], group: str, what: str) -> dict[str, Any]:

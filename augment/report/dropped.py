@@ -8,9 +8,11 @@ from typing import Any
 import polars as pl
 
 from augment.lineage import ROWS
+from augment.records import SCHEMA
 from augment.report.blocks import Example, Examples, number
 from augment.report.gather import REJECTED, Run
-from augment.report.rows import collect, scan
+from augment.report.rows import collect, scan, withheld
+from filters.contamination import Contamination
 
 REASONS = 30
 """Filters and reasons that get examples, the most frequent ones."""
@@ -36,14 +38,15 @@ def dropped(runs: Sequence[Run], each: int = EACH) -> Examples | None:
         told = [number(count) if len(runs) == 1 else f"{run.name} {number(count)}"
                 for run, count in zip(runs, counts[key], strict=True)]  # fmt: skip
         pairs = _pairs(runs[place], chosen.sort("id", nulls_last=True).head(each), key[0])
-        items.append(Example(f"{key[0]}: {key[1]}", told, {"verdict": "\n".join(key)}, pairs))
+        absent = "not shown: too like the exam" if key[0] == Contamination.name else "no text"
+        items.append(Example(f"{key[0]}: {key[1]}", told, {"verdict": "\n".join(key)}, pairs, absent))
     return Examples("Examples", items) if items else None
 
 
 def _rejected(run: Run) -> pl.DataFrame:
     """The dropped rows without their texts beyond what an example shows."""
     short = [pl.col(name).str.slice(0, LONGEST + 1) for name in ("prompt", "response")]
-    return collect(run, scan(run, REJECTED).with_columns(short))
+    return collect(run, withheld(scan(run, REJECTED)).with_columns(short))
 
 
 def _pairs(run: Run, chosen: pl.DataFrame, filter_: str) -> list[dict[str, Any]]:
@@ -51,16 +54,19 @@ def _pairs(run: Run, chosen: pl.DataFrame, filter_: str) -> list[dict[str, Any]]
     wanted = pl.Series([each for each in parents if each is not None], dtype=pl.String)
     seeds = collect(run, scan(run, ROWS).filter(pl.col("id").is_in(wanted.implode())).select("id", "prompt"))
     prompts = dict(seeds.iter_rows())
-    own = [name for name in chosen.columns if name.startswith(f"{filter_}_")]
+    own = [name for name in chosen.columns if name.startswith(f"{filter_}_") and name not in SCHEMA]
     pairs = []
     for row, parent in zip(chosen.iter_rows(named=True), parents, strict=True):
-        told = [("answer", _cut(row["response"]))] if filter_ == "source" and row["response"] else []
-        told += [("detail", _cut(str(row["detail"])))] if row.get("detail") else []
+        seed, text = prompts.get(parent), row["prompt"]
+        told: list[tuple[str, str]] = []
+        if row["response"] and (seed is None or seed == text):  # it is not for its prompt that it was dropped
+            told.append(("answer", _cut(row["response"])))
+        if row["detail"]:
+            told.append(("detail", _cut(row["detail"])))
         told += [(name, _cut(number(row[name]))) for name in own if _tells(row[name])][:_SCORES]
-        if row["generator"] is not None:
+        if row["generator"] not in (None, "seed"):
             told.append(("made by", str(row["generator"])))
-        text = row["prompt"] or ""
-        pairs.append({"seed": _cut(prompts.get(parent) or "") or None, "text": _cut(text), "told": told})
+        pairs.append({"seed": _cut(seed or "") or None, "text": _cut(text or ""), "told": told})
     return pairs
 
 

@@ -152,7 +152,9 @@ function drawn(place) {
   const line = element("div", "line");
   line.dir = "auto";
   const text = rows.prompt[row].slice(0, 400), parent = rows.parent[row];
-  if (parent >= 0) marked(line, rows.prompt[parent].slice(0, 400), text, { removed: false }); else line.textContent = text;
+  if (!text) line.append(absent(row));
+  else if (parent >= 0) marked(line, rows.prompt[parent].slice(0, 400), text, { removed: false });
+  else line.textContent = text;
   const tags = element("div", "tags");
   tags.append(element("bdi", "", known.generator[rows.generator[row]] ?? "source"));
   if (rows.label[row] >= 0) tags.append(" · ", element("bdi", "", known.label[rows.label[row]]));
@@ -208,10 +210,14 @@ function member(row, isChosen) {
   return made;
 }
 
+const absent = (row) => element("span", "cut", (known.verdict[rows.verdict[row]] || [])[0] === "contamination" ? "not shown: too like the exam" : "no text");
+
 function textOf(row, name, text, before) {
   const made = element("div", `text ${name === "response" ? "answer" : ""}`);
   made.dir = "auto";
-  if (before) marked(made, before, text); else made.textContent = text;
+  if (!text) made.append(absent(row));
+  else if (before) marked(made, before, text);
+  else made.textContent = text;
   const whole = (rows.long.get(row) || {})[name];
   if (whole) made.append(element("div", "cut", `… ${(whole - text.length).toLocaleString("en")} more characters are in the run's files`));
   return made;

@@ -21,6 +21,7 @@ from augment.errors import RunError
 from augment.lineage import ROWS
 from augment.records import SCHEMA, VERDICT
 from augment.report.gather import REJECTED, Run
+from filters.contamination import Contamination
 
 CELL = 4_000
 """Characters of a text that the page holds; the length of a longer one is told."""
@@ -92,6 +93,14 @@ def families(run: Run, name: str) -> pl.LazyFrame:
     return rows.with_columns(own.alias("family")).drop("_row")
 
 
+def withheld(rejected: pl.LazyFrame) -> pl.LazyFrame:
+    """Dropped rows without the texts of those that hold some of the exam: a page is passed on, the exam is not."""
+    held = pl.col("dropped_by").eq_missing(Contamination.name)
+    return rejected.with_columns(
+        pl.when(~held).then(pl.col(name)).alias(name) for name in ("prompt", "response", "detail")
+    )
+
+
 def _count(run: Run) -> int:
     return sum(collect(run, scan(run, name).select(pl.len())).item() for name in (ROWS, REJECTED))
 
@@ -118,7 +127,8 @@ def _families(run: Run, share: float) -> pl.DataFrame:
     order = pl.concat(keys)["family"].unique(maintain_order=True)
     chosen = order.sort().head(math.ceil(share * len(order))) if share < 1 else order
     wanted = pl.col("family").is_in(chosen.implode())
-    frames = [collect(run, families(run, name).filter(wanted)) for name in (ROWS, REJECTED)]
+    kept, rejected = (families(run, name).filter(wanted) for name in (ROWS, REJECTED))
+    frames = [collect(run, kept), collect(run, withheld(rejected))]
     place = pl.DataFrame({"family": order, "_place": range(len(order))})
     total = sum(map(len, keys))
     rows = pl.concat(frames, how="diagonal").join(place, on="family", how="left", maintain_order="left")

@@ -26,6 +26,8 @@ POINTS = 2_000
 _FEW = 20  # texts: a smaller set says nothing about diversity
 _KINDS = 7  # values of a colour; the rarer ones are one colour together
 _REST = "others"
+_LIKENESS = "Likeness: median cosine of character n-grams, which sees wording, not meaning."
+_NO_EXAM = "Without the exam: it is compared where all runs are of one source, and that is here."
 
 
 @dataclass(frozen=True)
@@ -143,7 +145,9 @@ def _coverage(known: space.Topics, shares: dict[str, NDArray[np.int32]], sets: S
                 [float((each > base + 1e-6).mean()) for each in near],
             )
     note = "Likeness: median cosine of character n-grams, which sees wording, not meaning."
-    return Table("Coverage", ["", *(each.name for each in variants)], rows, note=note if asked is not None else "")
+    return Table(
+        "Coverage", ["", *(each.name for each in variants)], rows, note=note if asked is not None else _NO_EXAM
+    )
 
 
 def _nearest(asked: Any, others: Sequence[Any]) -> NDArray[np.float64]:

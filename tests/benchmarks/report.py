@@ -30,7 +30,7 @@ WORD = "血压"
 
 def make_run(folder: Path, rows: int) -> Path:
     """A run of at least so many rows: seeds, kept and dropped."""
-    seeds = write_seeds(folder / "seeds.jsonl", -(-rows // VARIANTS))  # a fifth of the questions is held out
+    seeds = write_seeds(folder / "seeds.jsonl", -(-rows // (VARIANTS + 1)))
     flags = {"source": str(seeds), "n": f"{VARIANTS}x", "llm": "echo", "generators": "paraphrase,persona,answer"}
     found = product.run({**flags, "out": str(folder / "run")}, folder / "home")
     return Path(found["path"])
