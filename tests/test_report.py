@@ -204,6 +204,20 @@ def test_records_can_be_named_and_need_no_run(augment, place):
     assert "said by e" in (place / "both.html").read_text("utf-8")
 
 
+def test_a_run_without_seeds_and_one_that_kept_nothing_have_a_page(augment, place):
+    write_seeds(place / "seeds.jsonl")
+    words = ("text", "--source", "seeds.jsonl", "--llm", "echo", "--n", "2x", "--out")
+    assert augment(*words, "bare", "--without-seeds", "--filters", "none").code == 0
+    ran = augment("report", "bare")
+    assert ran.code == 0, ran.err
+    assert all(row["parent"] == -1 for row in rows_in(Path("bare/report.html").read_text("utf-8")))
+    assert augment(*words, "none", "--filters", "length", "--set", "length.min_prompt=300000").code == 1
+    ran = augment("report", "none")
+    assert ran.code == 0, ran.err
+    html = Path("none/report.html").read_text("utf-8")
+    assert any(row["verdict"] for row in rows_in(html))
+
+
 @pytest.mark.parametrize(
     "record",
     [

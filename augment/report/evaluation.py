@@ -149,6 +149,10 @@ def _exam(title: str, data: dict[str, Any]) -> Table:
         rows += [(f"… {label}", [Cell(number(count))]) for label, count in labels.items()]
     if judge is not None:
         rows.append(("judge", [Cell(f"{judge.get('llm')}, {judge.get('votes')} votes", tone="text")]))
+        dimensions = judge.get("dimensions")
+        for label, named in dimensions.items() if isinstance(dimensions, dict) else ():
+            told = ", ".join(" ".join(filter(None, (each.get("name"), each.get("zh")))) for each in dicts(named))
+            rows.append((f"judged: {label}", [Cell(told, tone="text")]))
     for model in dicts(data.get("models")):
         told = ", ".join(str(model[key]) for key in ("engine", "model", "revision", "adapter") if model.get(key))
         rows.append((f"model {model.get('name')}", [Cell(told or "–", tone="text")]))

@@ -23,6 +23,7 @@ def compared(title: str, lines: list[dict[str, Any]], who: str) -> Table:
 
 
 def interval(each: dict[str, Any], sign: str = "") -> str:
+    """A mean with the interval around it, as far as there is one: "0.613 [0.580, 0.646]"."""
     mean, low, high = (figure(each.get(key)) for key in ("mean", "low", "high"))
     if mean is None:
         return "–"
@@ -38,5 +39,6 @@ def figure(value: Any) -> float | None:
 
 
 def dicts(value: Any) -> Iterator[dict[str, Any]]:
+    """The objects of a list; nothing of what is no list."""
     if isinstance(value, list):
         yield from (each for each in value if isinstance(each, dict))

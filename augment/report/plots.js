@@ -26,8 +26,11 @@ async function plot(place) {
 
 const idle = () => new Promise((resolve) => (window.requestIdleCallback ? requestIdleCallback(resolve, { timeout: 1000 }) : setTimeout(resolve, 50)));
 
+const painted = () => new Promise((resolve) => requestAnimationFrame(() => requestAnimationFrame(resolve)));
+
 async function plotAll() {
   await loaded.catch(() => {}); // rows come first: reading Vega takes as long as unpacking them
+  await Promise.race([painted(), new Promise((resolve) => setTimeout(resolve, 1000))]); // nothing paints in a hidden tab
   await idle();
   document.head.append(element("script", "", document.getElementById("bundle").textContent)); // the policy knows its hash
   const waiting = [...document.querySelectorAll("[data-chart]")];

@@ -19,7 +19,8 @@ from augment.sources import open_source
 MOST = 4_000
 """Seeds, and kept variants, of all runs together that similarity is measured on."""
 
-COLUMNS = ("id", "generator", "label", "prompt", "response")
+_COLUMNS = ("id", "generator", "label")
+_LONGEST = 2_000
 
 
 def sampled(runs: Sequence[Run], most: int = MOST) -> list[tuple[pl.DataFrame, pl.DataFrame]]:
@@ -27,7 +28,8 @@ def sampled(runs: Sequence[Run], most: int = MOST) -> list[tuple[pl.DataFrame, p
     share = max(1, most // max(1, len(runs)))
     found = []
     for run in runs:
-        rows = scan(run, ROWS).select(COLUMNS).with_columns(pl.col("prompt").str.slice(0, 2_000))
+        text = pl.coalesce("prompt", "caption").str.slice(0, _LONGEST).alias("prompt")
+        rows = scan(run, ROWS).select(*_COLUMNS, text).filter(pl.col("prompt").is_not_null())
         sides = (pl.col("generator") == "seed", pl.col("generator") != "seed")
         seeds, variants = (collect(run, rows.filter(side).sort("id").head(share)) for side in sides)
         found.append((seeds, variants))
@@ -56,7 +58,7 @@ def exam_of(run: Run, most: int = MOST) -> tuple[pl.Series | None, str]:
     if not published.is_in(opened.seeds["id"].implode()).all() or len(opened.exam) != run.summary["exam"]:
         return None, f"{why}its source '{source}' has changed since"
     rows = opened.exam if further is None else pl.concat([opened.exam, further])
-    return rows.sort("id").head(most)["prompt"].str.slice(0, 2_000), ""
+    return rows.sort("id").head(most)["prompt"].str.slice(0, _LONGEST), ""
 
 
 def _here(source: str | None) -> bool:

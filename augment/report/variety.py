@@ -70,6 +70,7 @@ def variety(runs: Sequence[Run]) -> tuple[list[Table | Chart], list[str]]:
     if asked is not None:
         shares["exam"] = known.of(fitted.dense(asked))
     found += [_topics(known, shares), _coverage(known, shares, sets, asked), _map(sets, known)]
+    found = [each for each in found if not isinstance(each, Table) or each.rows]
     return found, [note] if note else []
 
 
@@ -113,6 +114,8 @@ def _coverage(known: space.Topics, shares: dict[str, NDArray[np.int32]], sets: S
     own = [each for each in sets if each.seeds]
     variants = [each for each in sets if not each.seeds]
     rows: list[tuple[str, list[Cell]]] = []
+    if not variants:
+        return Table("Coverage", [], rows)
 
     def line(title: str, values: Sequence[float], form: str = ".0%") -> None:
         rows.append((title, [Cell(format(value, form)) for value in values]))

@@ -1,8 +1,9 @@
 """How large a report is, how long it takes to write and to open: `python -m tests.benchmarks.report [--smallest]`.
 
-A run by the product itself: seeds through `echo` and the default filters. Its page is opened in Chromium from disk;
-"usable" is when every row is unpacked and listed. A search is timed from the key to the rows. Targets for a run of
-50,000 rows: usable in under 2 s, under 15 MB. Without $AUGMENT_CHROMIUM the page is written and not opened.
+A run by the product itself: seeds through `echo` and the default filters. Its page is opened in Chromium from disk:
+"paint" and "listed" (every row unpacked, the first ones shown) are the page's own clock, "usable" is when a driver
+outside sees the rows, "plots" when the last one is drawn. A search is timed from the word to the count. Targets for a
+run of 50,000 rows: usable in under 2 s, under 15 MB. Without $AUGMENT_CHROMIUM the page is written and not opened.
 """
 
 from __future__ import annotations
@@ -57,6 +58,7 @@ def open_page(path: Path) -> dict[str, float]:
         page.wait_for_selector("html[data-plots]", state="attached", timeout=120_000)
         plots = time.perf_counter() - begun
         paint = page.evaluate("performance.getEntriesByName('first-contentful-paint')[0]?.startTime ?? 0")
+        listed = page.evaluate("performance.getEntriesByName('rows')[0].startTime")
         before = page.inner_text("#count")
         begun = time.perf_counter()
         page.fill("#search", WORD)
@@ -64,7 +66,8 @@ def open_page(path: Path) -> dict[str, float]:
             time.sleep(0.005)
         search = time.perf_counter() - begun
         found = int(page.inner_text("#count").split()[0].replace(",", ""))
-    return {"paint": paint / 1000, "usable": usable, "plots": plots, "search": search, "found": found}
+    clock = {"paint": paint / 1000, "listed": listed / 1000}
+    return {**clock, "usable": usable, "plots": plots, "search": search, "found": found}
 
 
 def holding(run: Path, word: str) -> int:
@@ -104,9 +107,13 @@ def measure(result: Result, folder: Path, rows: int, repeats: int) -> None:
     if "AUGMENT_CHROMIUM" in os.environ:
         opened = [open_page(page) for _ in range(repeats)]
         found, wanted = {each["found"] for each in opened}, holding(run, WORD)
-        result.check(f"{rows}: a search finds the rows that hold the word", found == {wanted}, (found, wanted))
+        result.check(f"{rows}: a search finds the rows that hold the word", found == {wanted}, (sorted(found), wanted))
         middle = {name: median(each[name] for each in opened) for name in opened[0]}
-        row |= {"paint s": middle["paint"], f"usable s (target {SECONDS:g})": middle["usable"]}
+        row |= {
+            "paint s": middle["paint"],
+            "listed s": middle["listed"],
+            f"usable s (target {SECONDS:g})": middle["usable"],
+        }
         row |= {"plots s": middle["plots"], "search s": middle["search"]}
     else:
         result.notes.append("set AUGMENT_CHROMIUM to a Chromium to measure how long the page takes to open")
