@@ -12,11 +12,11 @@ import typer
 from augment.errors import AugmentError, RecipeError
 from augment.options import pairs, print_json, settings
 from augment.places import RUNS
-from augment.review.commands import review
 from augment.report.commands import report
+from augment.review.commands import review
 from finetune import commands
 from finetune.evaluation.commands import evaluate
-from finetune.lift import commands as lift
+from finetune.lift.commands import lift
 
 if TYPE_CHECKING:
     import threading
@@ -198,7 +198,7 @@ def _run(plan: Plan, json: bool, curate: Curate) -> None:
     def kept() -> str:
         return f"{tally.requests_sent:,} answers of this run are kept" if tally.requests_sent else ""
 
-    with stoppable(drain, console, "the answers in flight", kept), watch(tally, console):
+    with stoppable(console, drain, "the answers in flight", kept), watch(tally, console):
         done = curate(plan, tally, stop)
     if json:
         print_json({**done.summary.to_dict(), "path": str(done.path)})
@@ -211,12 +211,9 @@ def _run(plan: Plan, json: bool, curate: Curate) -> None:
         raise typer.Exit(1)
 
 
-app.command()(commands.finetune)
-app.command()(evaluate)
-app.command()(lift.lift)
+for verb in (commands.finetune, evaluate, lift, report, review):
+    app.command()(verb)
 app.add_typer(commands.adapter, name="adapter")
-app.command()(review)
-app.command()(report)
 
 
 @app.command()

@@ -18,8 +18,9 @@ from augment.lineage import Parent, newest
 from augment.places import RUNS
 from augment.recipe import Recipe
 from augment.records import CONTENT, REVIEWED, Request, Row, fingerprint
+from augment.reopen import sources_of
 from augment.review.verdicts import Verdicts
-from augment.sources import Source, open_source
+from augment.sources import Source
 from filters import Context
 from filters.chain import Chain, chain_of
 
@@ -173,11 +174,7 @@ def make_plan(recipe: Recipe, engine: Engine | None) -> Plan:
         SourceError: the source cannot be read.
     """
     weights, chosen, chain = resolved(recipe)
-    source = open_source(recipe.source, path=recipe.path, columns=recipe.map, holdout=recipe.holdout)
-    exam = source.exam
-    if recipe.exam is not None:
-        other = open_source(recipe.exam, holdout=0.0)
-        exam = pl.concat([exam, other.seeds])
+    source, exam = sources_of(recipe)
     source = _without_exam_copies(source, exam)
     seeds = source.seeds.head(recipe.limit) if recipe.limit else source.seeds
     if seeds.is_empty():

@@ -16,17 +16,21 @@ from augment.errors import Interrupted
 
 @contextmanager
 def stoppable(
-    halt: Callable[[], None], console: Console, waits: str, kept: Callable[[], str] = lambda: ""
+    console: Console,
+    halt: Callable[[], None] | None = None,
+    waits: str = "",
+    kept: Callable[[], str] = lambda: "",
 ) -> Iterator[None]:
     """Call `halt` on the first signal; work that then raises Interrupted ends with exit code 130 and what to do.
 
     `waits` says what is waited for ("the answers in flight"), `kept` what is not lost ("12 answers are kept").
+    Without `halt` the first signal ends it at once.
     """
     stopped = False
 
     def stop(_signum: int, _frame: object) -> None:
         nonlocal stopped
-        if stopped:
+        if stopped or halt is None:
             raise KeyboardInterrupt
         stopped = True
         console.print(f"stopping: waiting for {waits} (again to stop at once)")

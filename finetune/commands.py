@@ -141,7 +141,7 @@ def _watched(prepared: Prepared) -> Trained:
 
     console = Console(stderr=True)
     stop = threading.Event()
-    with stoppable(stop.set, console, "this step"):
+    with stoppable(console, stop.set, "this step"):
         tell = console.print if _first() else lambda _: None
         return train(prepared, tell=tell, watch=[ShowProgress(console)], stop=stop)
 

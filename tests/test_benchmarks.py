@@ -16,9 +16,7 @@ from tests.benchmarks.orchestration import attainable
 
 NAMES = (
     *("orchestration", "failures", "resume", "scale", "startup", "flows", "cluster"),
-    *("adapters", "objectives", "methods", "similarity"),
-    *("adapters", "objectives", "methods", "lift"),
-    *("adapters", "objectives", "methods", "report"),
+    *("adapters", "objectives", "methods", "similarity", "lift", "report"),
 )
 
 

@@ -11,10 +11,10 @@ import polars as pl
 from augment.errors import AugmentError
 from augment.lineage import ROWS
 from augment.places import home
+from augment.reopen import reopened
 from augment.report.gather import Run
 from augment.report.rows import collect, scan
 from augment.source_cards import card_names, read_card
-from augment.sources import open_source
 
 MOST = 4_000
 """Seeds, and kept variants, of all runs together that similarity is measured on."""
@@ -47,18 +47,16 @@ def exam_of(run: Run, most: int = MOST) -> tuple[pl.Series | None, str]:
     if not isinstance(recipe, dict) or not isinstance(source, str) or not run.summary.get("exam"):
         return None, ""
     why = f"the exam of {run.name} is not compared: "
-    if not _here(source):
+    if not (_here(source) and _here(recipe.get("exam") or source)):
         return None, f"{why}its source '{source}' is not here"
     try:
-        opened = open_source(source, columns=recipe.get("map") or None, holdout=recipe.get("holdout"))
-        further = open_source(recipe["exam"], holdout=0.0).seeds if _here(recipe.get("exam")) else None
+        opened, exam = reopened(run.manifest)
     except AugmentError as error:
         return None, f"{why}{error}"
     published = collect(run, scan(run, ROWS).filter(pl.col("generator") == "seed").select("id"))["id"]
     if not published.is_in(opened.seeds["id"].implode()).all() or len(opened.exam) != run.summary["exam"]:
         return None, f"{why}its source '{source}' has changed since"
-    rows = opened.exam if further is None else pl.concat([opened.exam, further])
-    return rows.sort("id").head(most)["prompt"].str.slice(0, _LONGEST), ""
+    return exam.sort("id").head(most)["prompt"].str.slice(0, _LONGEST), ""
 
 
 def _here(source: str | None) -> bool:

@@ -10,6 +10,7 @@ import polars as pl
 
 from augment.errors import AugmentError, RunError
 from augment.records import SCHEMA
+from augment.reopen import reopened
 from augment.review.verdicts import BARRED
 from filters import Context
 from filters.chain import chain_of
@@ -62,24 +63,16 @@ class Guard:
         Raises:
             RunError: the source cannot be read, so that nothing can be held against its exam.
         """
-        from augment.recipe import read_recipe
-        from augment.sources import open_source
-
         written = manifest.get("recipe") or {}
         if not summary.get("exam") and not written.get("exam"):
             return cls(pl.DataFrame(schema=SCHEMA))
         try:
-            recipe = read_recipe(written)
-            source = open_source(recipe.source, path=path, columns=recipe.map, holdout=recipe.holdout)
-            exams = [source.exam]
-            if recipe.exam is not None:
-                exams.append(open_source(recipe.exam, holdout=0.0).seeds)
+            return cls(reopened(manifest, path)[1])
         except AugmentError as error:
             raise RunError(
                 f"what people accept or edit must be held against the exam, and {written.get('source')} cannot be "
                 f"read: {error}; put it back, or name its files with --path"
             ) from None
-        return cls(pl.concat(exams))
 
     def refusal(self, row: dict[str, Any]) -> str | None:
         """Why a row (id, parents, prompt, response) may not be published, or None."""

@@ -118,7 +118,7 @@ def _watched(sitting: Sitting) -> Evaluated:
     from finetune.evaluation.progress import Count
 
     console = Console(stderr=True)
-    with stoppable(sitting.drain, console, "the answers in flight"), Count(console) as count:
+    with stoppable(console, sitting.drain, "the answers in flight"), Count(console) as count:
         return run(sitting, count.step)
 
 
@@ -131,7 +131,7 @@ def _calibrate(recipe: EvaluationRecipe, json: bool) -> None:
 
     plan = open_calibration(recipe)
     console = Console(stderr=True)
-    with stoppable(plan.drain, console, "the answers in flight"), Count(console) as count:
+    with stoppable(console, plan.drain, "the answers in flight"), Count(console) as count:
         found = calibrate(plan, count.step)
     if json:
         print_json(found)

@@ -95,36 +95,30 @@ def _adapting(pool: Pool, shots: int | None, flags: dict[str, Any], recipe: Path
     with needs("torch", "finetune"):
         from finetune.lift.adapter import Adapting, answered, design_of
         from finetune.lift.loss import AnswerLoss
-    from finetune.commands import _quiet
-
-    _quiet()
+        from finetune.model import quiet
+    quiet()
     return design_of(answered(pool), shots), Adapting(written, AnswerLoss(written))
 
 
 @contextmanager
 def _progress(lines: bool) -> Iterator[Callable[[int, int], None]]:
     """Says how far it is: a bar on a terminal, and elsewhere `lines` or nothing. A Ctrl-C ends it in two lines."""
-    import shlex
-    import sys
-
     from rich.console import Console
     from rich.progress import Progress
 
+    from augment.stopping import stoppable
+
     console = Console(stderr=True)
-    try:
-        with Progress(console=console, transient=True, disable=not console.is_terminal) as shown:
-            bar = shown.add_task("measuring")
+    bar = Progress(console=console, transient=True, disable=not console.is_terminal)
+    with stoppable(console), bar as shown:
+        measuring = shown.add_task("measuring")
 
-            def tell(done: int, total: int) -> None:
-                shown.update(bar, completed=done, total=total)
-                if lines and not console.is_terminal:
-                    typer.echo(f"{done} of {total} trainings done", err=True)
+        def tell(done: int, total: int) -> None:
+            shown.update(measuring, completed=done, total=total)
+            if lines and not console.is_terminal:
+                typer.echo(f"{done} of {total} trainings done", err=True)
 
-            yield tell
-    except KeyboardInterrupt:
-        console.print("augment: stopped; to go on, give the same command again:", soft_wrap=True)
-        console.print(f"  augment {shlex.join(sys.argv[1:])}", soft_wrap=True, highlight=False, markup=False)
-        raise typer.Exit(130) from None
+        yield tell
 
 
 def _report(done: Lifted, json: bool) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,10 +12,10 @@ from typing import Any, cast
 import orjson
 import polars as pl
 
-from augment import __version__
+from augment import __version__, manifest
 from augment.errors import RunError
 from augment.lock import HOLDER, LOCK, Lock
-from augment.manifest import MANIFEST, digest_of
+from augment.manifest import MANIFEST
 from finetune.lift.card import lift_card
 from finetune.lift.figure import draw
 
@@ -50,10 +51,10 @@ def _ours(out: Path) -> bool:
 
 
 def _finished(out: Path, identity: str, overwrite: bool) -> dict[str, Any] | None:
-    manifest = out / MANIFEST
-    if not manifest.is_file():
+    written = out / MANIFEST
+    if not written.is_file():
         return None
-    other = orjson.loads(manifest.read_bytes()).get("identity", "")
+    other = orjson.loads(written.read_bytes()).get("identity", "")
     if other == identity:
         return cast("dict[str, Any]", orjson.loads((out / LIFT).read_bytes()))
     if not overwrite:
@@ -66,24 +67,13 @@ def _finished(out: Path, identity: str, overwrite: bool) -> dict[str, Any] | Non
 
 def publish(out: Path, record: dict[str, Any], scores: pl.DataFrame) -> None:
     """Write every file beside its place, rename it, and write the manifest last."""
-    pretty = orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE
-    beside = out / "rows.parquet.tmp"
-    scores.write_parquet(beside, compression="zstd")
-    beside.replace(out / "rows.parquet")
-    written = {
-        LIFT: orjson.dumps(record, option=pretty),
+    buffer = io.BytesIO()
+    scores.write_parquet(buffer, compression="zstd")
+    files = {
+        LIFT: orjson.dumps(record, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE),
         "lift.svg": draw(record).encode(),
         "README.md": lift_card(record).encode(),
+        "rows.parquet": buffer.getvalue(),
     }
-    for name, content in written.items():
-        _write(out / name, content)
-    files = {name: digest_of(out / name) for name in sorted([*written, "rows.parquet"])}
-    manifest = {"kind": "lift", "augment": __version__, "identity": record["identity"], "files": files}
-    _write(out / MANIFEST, orjson.dumps(manifest, option=pretty))
+    manifest.publish(out, files, {"kind": "lift", "augment": __version__, "identity": record["identity"]})
     shutil.rmtree(out / WORK, ignore_errors=True)
-
-
-def _write(target: Path, content: bytes) -> None:
-    beside = target.with_name(target.name + ".tmp")
-    beside.write_bytes(content)
-    beside.replace(target)
