@@ -22,7 +22,7 @@ def evaluate(
         str | None,
         typer.Argument(help="chbench, sample or a TOML card; `judge`: calibrate one; `harness`: the path for lm_eval."),
     ] = None,
-    exam: Annotated[str | None, typer.Option(help="Rows of your own: a file with query and gold, or a source.")] = None,
+    exam: Annotated[str | None, typer.Option(help="Rows of your own: a file (query, gold), a source, a run.")] = None,
     answers: Annotated[Path | None, typer.Option(help="Answers to score: query, gold and one column a model.")] = None,
     base: Annotated[str | None, typer.Option(help="A model in this process: a folder, or owner/name.")] = None,
     adapter: Annotated[list[Path] | None, typer.Option(help="An adapter's folder; repeatable.")] = None,

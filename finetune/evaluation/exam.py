@@ -15,11 +15,13 @@ from typing import Annotated, Literal
 import polars as pl
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from augment.errors import RecipeError, SourceError
+from augment.errors import RecipeError, RunError, SourceError
+from augment.manifest import MANIFEST, manifest_of
 from augment.places import data_dir
 from augment.readers import FORMATS, Table
 from augment.records import fingerprint, row_id
 from augment.registry import closest
+from augment.reopen import reopened
 from augment.sources import open_source, open_tables
 
 ROWS = {"id": pl.String, "label": pl.String, "query": pl.String, "gold": pl.String}
@@ -139,15 +141,19 @@ def open_exam(
     """The exam of a card, or of `file` with the card's dimensions.
 
     The rows are those that the source holds out; of a source that holds out none, and with `everything`, all.
-    `path` is where the source's files are, `columns` maps prompt, response and label to its columns.
+    Of a run's folder the exam is what that run held out. `path` is where the source's files are, `columns` maps prompt,
+    response and label to its columns.
 
     Raises:
         RecipeError, SourceError: the card or its rows cannot be found or read.
+        RunError: the run held nothing out, or its source is not what it was.
     """
     card = read_exam_card(name) if name else ExamCard()
     place = file or card.source
     if not place:
         raise RecipeError(f"the exam card {name} names no source; add --exam FILE")
+    if (Path(place) / MANIFEST).is_file():
+        return Exam(Path(name).stem or Path(place).resolve().name, card, _rows(_held_out(Path(place), path)))
     source = open_source(place, path=path, columns={**card.columns, **(columns or {})} or None, holdout=holdout)
     held = source.exam if len(source.exam) and not everything else pl.concat([source.seeds, source.exam])
     notes = [*source.notes]
@@ -156,8 +162,22 @@ def open_exam(
     if len(source.rejected):
         reasons = source.rejected["reason"].value_counts(sort=True)
         notes.append("rows left out: " + ", ".join(f"{count:,} {reason}" for reason, count in reasons.iter_rows()))
-    rows = held.select(pl.col("id"), pl.col("label"), pl.col("prompt").alias("query"), pl.col("response").alias("gold"))
-    return Exam(Path(name or place).stem, card, rows, tuple(notes))
+    return Exam(Path(name or place).stem, card, _rows(held), tuple(notes))
+
+
+def _held_out(run: Path, path: Path | None) -> pl.DataFrame:
+    """The exam of a run, from its source."""
+    manifest = manifest_of(run)
+    source, exam = reopened(manifest, path)
+    if source.fingerprint != manifest["source"]["fingerprint"]:
+        raise RunError(f"{source.name} is not what it was when {run} was made from it; give an exam with --exam FILE")
+    if exam.is_empty():
+        raise RunError(f"{run} held nothing out; give an exam with --exam FILE")
+    return exam
+
+
+def _rows(held: pl.DataFrame) -> pl.DataFrame:
+    return held.select("id", "label", pl.col("prompt").alias("query"), pl.col("response").alias("gold"))
 
 
 def read_answers(file: Path, name: str = "") -> tuple[Exam, dict[str, list[str | None]]]:

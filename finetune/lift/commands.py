@@ -12,12 +12,14 @@ import typer
 from augment.options import print_json, settings
 
 if TYPE_CHECKING:
+    from finetune.lift.adapter import Score
     from finetune.lift.arms import Design
     from finetune.lift.measure import Task
     from finetune.lift.pool import Pool
     from finetune.lift.run import Lifted
 
 TASKS = ["classify", "adapter"]
+SCORES = ["loss", "cosine", "jaccard"]
 
 
 def lift(
@@ -36,6 +38,11 @@ def lift(
     rank: Annotated[int | None, typer.Option(help="adapter: its rank. [default: 16]")] = None,
     epochs: Annotated[float | None, typer.Option(help="adapter: times over the augmented rows. [default: 1]")] = None,
     max_steps: Annotated[int | None, typer.Option(help="adapter: optimizer steps at most.")] = None,
+    score: Annotated[
+        str | None,
+        typer.Option(help="adapter: loss on the exam's answers; cosine or jaccard to them. [default: loss]"),
+    ] = None,
+    max_tokens: Annotated[int | None, typer.Option(min=1, help="adapter: tokens of an answer. [default: 512]")] = None,
     recipe: Annotated[Path | None, typer.Option(help="adapter: a TOML file with keys of augment finetune.")] = None,
     set_: Annotated[list[str] | None, typer.Option("--set", help="adapter: as augment finetune has it.")] = None,
     out: Annotated[Path | None, typer.Option(help="The lift's folder. [default: lifts/RUN-TASK-…]")] = None,
@@ -52,10 +59,13 @@ def lift(
     from augment.registry import closest
     from augment.runs import run_folder
 
-    tuned = {"base": base, "adapter": adapter, "rank": rank, "epochs": epochs, "max_steps": max_steps}
-    given = {name: value for name, value in {**tuned, "recipe": recipe, "set": set_}.items() if value is not None}
+    tuned: dict[str, Any] = {"base": base, "adapter": adapter, "rank": rank, "epochs": epochs, "max_steps": max_steps}
+    flags = {**tuned, "score": score, "max_tokens": max_tokens, "recipe": recipe, "set": set_}
+    given = {name: value for name, value in flags.items() if value is not None}
     if task not in TASKS:
         raise RecipeError(f"no task called '{task}'; {closest(task, TASKS)}")
+    if score is not None and score not in SCORES:
+        raise RecipeError(f"no score called '{score}'; {closest(score, SCORES)}")
     if task == "classify" and given:
         raise RecipeError(f"--{next(iter(given)).replace('_', '-')} is for --task adapter; add that, or leave it out")
     folder = run_folder(run)
@@ -73,8 +83,8 @@ def lift(
                 from finetune.lift.classify import Classifying
             design, judge = by_label(pool, shots or 5), Classifying()
         else:
-            flags = {**tuned, "set": settings(set_)}
-            design, judge = _adapting(pool, shots, flags, recipe)
+            tuned["set"] = settings(set_)
+            design, judge = _adapting(pool, shots, tuned, recipe, score or SCORES[0], max_tokens or 512)
         count = seeds or (20 if task == "classify" else 3)
         command = {"task": task, **({"shots": shots or 5} if task == "classify" or shots else {}), "seeds": count}
         command |= {"seed": seed, **{name.replace("_", "-"): value for name, value in given.items()}}
@@ -84,7 +94,9 @@ def lift(
     _report(done, json)
 
 
-def _adapting(pool: Pool, shots: int | None, flags: dict[str, Any], recipe: Path | None) -> tuple[Design, Task]:
+def _adapting(
+    pool: Pool, shots: int | None, flags: dict[str, Any], recipe: Path | None, score: str, max_tokens: int
+) -> tuple[Design, Task]:
     """Who is drawn from and who judges, where adapters are trained."""
     from augment.errors import RecipeError, needs
     from finetune.recipe import read_finetune_recipe
@@ -94,10 +106,12 @@ def _adapting(pool: Pool, shots: int | None, flags: dict[str, Any], recipe: Path
         raise RecipeError("patience watches validation rows, and a lift keeps none; leave it out of the recipe")
     with needs("torch", "finetune"):
         from finetune.lift.adapter import Adapting, answered, design_of
+        from finetune.lift.exam import AnswerSimilarity
         from finetune.lift.loss import AnswerLoss
         from finetune.model import quiet
     quiet()
-    return design_of(answered(pool), shots), Adapting(written, AnswerLoss(written))
+    judged: Score = AnswerLoss(written) if score == "loss" else AnswerSimilarity(written, score, max_tokens)
+    return design_of(answered(pool), shots), Adapting(written, judged)
 
 
 @contextmanager

@@ -103,6 +103,22 @@ def test_existing_answers_are_scored_compared_and_judged(judging, answers, place
     ] == pytest.approx(1)
 
 
+def test_models_are_compared_on_the_same_question(augment, place):
+    """Two columns of the same scores in another order: no mean differs, question by question everything does."""
+    gold = ["甲乙丙丁" * (n + 1) for n in range(8)]
+    with (place / "answers.csv").open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["query", "gold", "one", "two"])
+        for n, text in enumerate(gold):
+            other = "完全无关的回答"
+            writer.writerow([f"问题{n}？", text, text if n % 2 else other, other if n % 2 else text])
+    augment("evaluate", "--answers", "answers.csv", "--out", "found")
+    record = record_in(place / "found")
+    assert mean(record, "one", "cosine") == mean(record, "two", "cosine") == 0.5
+    apart = difference(record, "two", "cosine")
+    assert apart["mean"] == 0 and apart["low"] == pytest.approx(-0.75) and apart["high"] == pytest.approx(0.75)
+
+
 def test_the_papers_table_counts_failed_answers_in_the_first_bin(augment, answers, place):
     ran = augment("evaluate", "--answers", answers, "--out", "found")
     assert ran.code == 0, ran.err
@@ -179,6 +195,8 @@ def test_a_base_and_its_adapter_take_the_exam(augment, trained, place):
     mine = scores.filter(pl.col("model") == "mine")
     assert (mine["answer"] == "请多喝水。").mean() > 0.8 and set(mine["finish"]) >= {"stop"}
     assert set(scores.filter(pl.col("model") == "base")["finish"]) == {"length"}
+    finished = mine.filter(pl.col("finish") == "stop")
+    assert mean(record, "mine", "truncated") == pytest.approx(1 - len(finished) / len(mine), abs=0.02)
     assert mean(record, "mine", "cosine") > mean(record, "base", "cosine")
     assert record["paid"]["sent"] == 2 * record["exam"]["rows"]
     # what was answered is never asked again, whatever is scored of it

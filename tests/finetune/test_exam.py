@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from augment.errors import RecipeError, SourceError
+from augment.errors import RecipeError, RunError, SourceError
 from augment.sources import open_source
 from finetune.evaluation.exam import open_exam, read_answers, read_exam_card
 from finetune.evaluation.floor import REFUSAL, UNRELATED, floor
@@ -49,6 +49,21 @@ def test_any_file_is_an_exam_whole_or_by_its_held_out_share(tmp_path):
     held = open_exam(file=str(file), holdout=0.3)
     assert held.rows["id"].to_list() == open_source(str(file), holdout=0.3).exam["id"].to_list()
     assert 5 < len(held.rows) < 30
+
+
+def test_a_runs_exam_is_what_it_held_out(augment, place):
+    file = rows(place / "mine.jsonl", 40)
+    words = ["text", "--source", file, "--n", "1x", "--llm", "echo", "--generators", "paraphrase", "--filters", "none"]
+    ran = augment(*words, "--holdout", "30%", "--out", "run")
+    assert ran.code == 0, ran.err
+    held = open_source(str(file), holdout=0.3).exam["id"].to_list()
+    assert open_exam(file="run").rows["id"].to_list() == held != []
+    file.write_text(file.read_text() + '{"query": "one more question", "gold": "yes"}\n')
+    with pytest.raises(RunError, match="is not what it was when run was made from it"):
+        open_exam(file="run")
+    augment(*words, "--holdout", "0", "--out", "whole")
+    with pytest.raises(RunError, match="whole held nothing out"):
+        open_exam(file="whole")
 
 
 def test_a_users_card_gives_each_label_its_dimensions(tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from pathlib import Path
 
 import numpy as np
@@ -12,12 +13,14 @@ import torch
 from peft import PeftModel
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from augment.sources import open_source
 from finetune.lift.adapter import Adapting, answered, design_of
 from finetune.lift.arms import by_label
 from finetune.lift.loss import AnswerLoss
 from finetune.lift.measure import measure
 from finetune.lift.pool import open_pool
 from finetune.recipe import read_finetune_recipe
+from finetune.scorers.similarity import similarity
 from tests.finetune.bases import save_base
 from tests.finetune.lifts import helpful, make_run, write_rows
 
@@ -209,3 +212,32 @@ def test_rows_without_labels_are_drawn_from_all(augment, place, base):
     assert [arm["rows"] for arm in record["arms"]] == [4, 8, 8]
     assert "over 2 draws of 4 seeds." in record["verdict"]
     assert "so no draw of 99 leaves one; lower --shots" in refused(augment, "plain", *words, "--shots", 99)
+
+
+def test_the_answers_to_the_exam_are_scored_as_evaluate_scores_them(augment, place):
+    """Every arm's adapter answers in its own words; each score is that of the answer in the reply store."""
+    make_run(place / "runs/made", write_rows(place, 6), helpful)
+    base = save_base(place / "talkative", initializer_range=0.3)
+    words = ["lift", "made", "--task", "adapter", "--base", base, "--rank", 4, "--seeds", 2, "--shots", 2]
+    ran = augment(*words, "--score", "cosine", "--max-tokens", 12, "--max-steps", 2, "--out", "found")
+    assert ran.code == 0, ran.err
+    record = json.loads((place / "found/lift.json").read_text())
+    assert (record["metric"], record["higher_is_better"]) == ("cosine", True)
+    assert record["settings"]["score"]["max_tokens"] == 12
+    rows = pl.read_parquet(place / "found/rows.parquet")
+    assert rows["score"].is_between(0, 1).all() and rows["score"].max() > 0
+    with sqlite3.connect(place / "home/replies.sqlite") as store:
+        answers = [text for (text,) in store.execute("select text from replies")]
+    source = open_source(str(place / "rows.jsonl"))
+    gold = dict(source.seeds.select("id", "response").iter_rows())
+    best = rows.sort("score").row(-1, named=True)
+    cosine, _ = similarity(pl.Series([gold[best["id"]]] * len(answers)), pl.Series(answers))
+    assert any(abs(each - best["score"]) < 1e-12 for each in cosine)
+
+
+def test_a_score_that_is_not_there_is_one_line(augment, place):
+    make_run(place / "runs/made", write_rows(place, 6), helpful)
+    ran = augment("lift", "made", "--task", "adapter", "--base", "x/y", "--score", "cosin")
+    assert ran.code == 2 and "no score called 'cosin'; did you mean cosine?" in ran.err
+    ran = augment("lift", "made", "--score", "cosine")
+    assert ran.code == 2 and "--score is for --task adapter" in ran.err
