@@ -23,9 +23,18 @@ def review(
     ] = None,
     bound: Annotated[str | None, typer.Option(help="How exactly each rate should be known: 5%. [default: 10%]")] = None,
     reviewer: Annotated[str | None, typer.Option(help="Who decides. [default: your login name]")] = None,
-    port: Annotated[int, typer.Option(min=0, max=65535, help="The page's port. [default: a free one]")] = 0,
-    browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open the page in a browser.")] = True,
-    seed: Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Another one shows other rows.")] = 0,
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, show_default=False, help="The page's port. [default: a free one]")
+    ] = 0,
+    browser: Annotated[
+        bool,
+        typer.Option(
+            "--browser/--no-browser", show_default=False, help="Open the page in a browser, or only print its address."
+        ),
+    ] = True,
+    seed: Annotated[
+        int, typer.Option(min=0, max=2**63 - 1, show_default=False, help="Another one shows other rows. [default: 0]")
+    ] = 0,
     path: Annotated[
         str | None, typer.Option(help="Where the source's files are, to hold edits against its exam.")
     ] = None,
@@ -108,10 +117,9 @@ def _sizes(desk: Desk, rows: int | None, bound: float) -> tuple[int, int]:
             )
         return rates.proposed(sizes, bound)
     kept, rejected = split(rows, sizes)
-    worst = [
-        f"±{rates.bound_of(n, size):.1%}" if n else "nothing" for n, size in zip((kept, rejected), sizes, strict=True)
-    ]
-    typer.echo(f"  {kept:,} kept rows tell their rate to {worst[0]} at worst, {rejected:,} rejected ones to {worst[1]}")
+    for n, size, what in ((kept, sizes[0], "kept"), (rejected, sizes[1], "rejected")):
+        if n:
+            typer.echo(f"  {n:,} {what} rows tell their rate to ±{rates.bound_of(n, size):.1%} at worst")
     return kept, rejected
 
 

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from augment import __version__
 from augment.dataset_card import reviewed_card
 from augment.errors import RunError
-from augment.lineage import BLOCK, REJECTED_ROWS, ROWS, Parent, ancestors, newest, parent_of
+from augment.lineage import REJECTED_ROWS, ROWS, Parent, ancestors, newest, parent_of
 from augment.manifest import MANIFEST, digest_of, manifest_of
 from augment.publish import Edition, Workshop
 from augment.records import REVIEWED, SCHEMA, fingerprint
@@ -26,6 +26,9 @@ from augment.review.recount import recounted
 from augment.review.session import Desk
 from augment.review.verdicts import ROW
 from augment.summary import Summary
+
+BLOCK = 20_000
+"""Rows of the parent that are in memory at once."""
 
 
 @dataclass(frozen=True)
@@ -170,10 +173,25 @@ class Reviewed:
         schema = pl.scan_parquet(self.parent.folder / REJECTED_ROWS, glob=False).collect_schema()
         return {name: kind for name, kind in schema.items() if name not in ROW}
 
-    @cached_property
+    @property
     def put_out(self) -> pl.DataFrame:
         """The parent's kept rows that are not kept any longer."""
-        return pl.concat([self._empty, *(one.filter(pl.col("dropped_by").is_not_null()) for one in self._blocks(ROWS))])
+        return self._of_kept[0]
+
+    @property
+    def edited(self) -> int:
+        """How many kept rows have another text than in the parent."""
+        return self._of_kept[1] + int((self.let_in["reviewed"] == "edited").sum())
+
+    @cached_property
+    def _of_kept(self) -> tuple[pl.DataFrame, int]:
+        out, edited = [self._empty], 0
+        for stored in self._stored(ROWS):
+            wanted = self._judged(stored)
+            out.append(wanted.filter(pl.col("dropped_by").is_not_null()))
+            new = (wanted["reviewed"] == "edited") & wanted["dropped_by"].is_null() & (wanted["id"] != stored["id"])
+            edited += int(new.sum())
+        return pl.concat(out), edited
 
     @cached_property
     def let_in(self) -> pl.DataFrame:
@@ -194,14 +212,6 @@ class Reviewed:
         found = found.filter(pl.col("parents").list.first().is_in(seeds.implode()))
         judged = self._judged(pl.concat([self._empty, found], how="diagonal"))
         return judged.filter(pl.col("dropped_by").is_null())
-
-    @cached_property
-    def edited(self) -> int:
-        """How many kept rows have another text than in the parent."""
-        before = pl.scan_parquet(self.parent.folder / ROWS, glob=False).select("id")
-        new = (one.filter(pl.col("reviewed") == "edited").select("id") for one in self.curated())
-        found = pl.concat([self._empty.select("id"), *new])
-        return len(found.join(before.collect(engine="streaming"), on="id", how="anti"))
 
     @property
     def _places(self) -> pl.Series:

@@ -32,43 +32,40 @@ def recounted(
     """
     lost = set(gone["parents"].list.first())
     touched = lost | set(come["parents"].list.first())
-    kept: Counter[str] = Counter()
     kept_of: Counter[str] = Counter()
     candidates_of: Counter[str] = Counter()
     per_generator: dict[str, Counter[str]] = {}
     reasons: Counter[tuple[str, str]] = Counter()
+    seed = pl.col("parents").list.first()
     for files, out in ((curated, False), (rejected, True)):
         for frame in files():
-            lines = (
-                frame.filter(pl.col("generator") != "seed")
-                .select("generator", pl.col("parents").list.first(), "dropped_by", "reason")
-                .iter_rows()
-            )
-            for generator, parents, by, reason in lines:
+            variants = frame.filter(pl.col("generator") != "seed")
+            for generator, by, reason, count in (
+                variants.group_by("generator", "dropped_by", "reason").len().iter_rows()
+            ):
                 account = per_generator.setdefault(generator, Counter())
-                account["candidates"] += 1
-                account[("failed" if by == FAILED else "rejected") if out else "kept"] += 1
-                if parents in touched:
-                    candidates_of[parents] += 1
-                    kept_of[parents] += not out
+                account["candidates"] += count
+                account[("failed" if by == FAILED else "rejected") if out else "kept"] += count
                 if out:
-                    reasons[by, reason] += 1
-                else:
-                    kept[generator] += 1
+                    reasons[by, reason] += count
+            for id, count in variants.filter(seed.is_in(sorted(touched))).group_by(seed).len().iter_rows():
+                candidates_of[id] += count
+                kept_of[id] += 0 if out else count
+    kept = sum(each["kept"] for each in per_generator.values())
     failures = {reason: count for (by, reason), count in sorted(reasons.items()) if by == FAILED}
     dropped: dict[str, dict[str, int]] = {}
     for (by, reason), count in sorted(reasons.items()):
         if by != FAILED:
             dropped.setdefault(by, {})[reason] = count
-    candidates = kept.total() + reasons.total()
+    candidates = kept + reasons.total()
     if candidates != before["candidates"] + new:
         raise AssertionError(f"{before['candidates']} candidates and {new} more have become {candidates}")
     short = _short(manifest, before["seeds_short"], kept_of, candidates_of)
     counts = {
         **before,
-        "carried": kept.total(),
+        "carried": kept,
         "candidates": candidates,
-        "kept": kept.total(),
+        "kept": kept,
         "rejected": dropped,
         "failed": sum(failures.values()),
         "failures": failures,

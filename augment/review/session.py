@@ -157,7 +157,7 @@ class Session:
             "seed_label": seed["label"] if seed else None,
             "generator": row["generator"],
             "variant": row["variant"],
-            "model": row["model"],
+            "model": row["model"] if row["engine"] != row["generator"] else None,  # else it is a hash of our own code
             "dropped_by": row.get("dropped_by"),
             "reason": row.get("reason"),
             "detail": row.get("detail"),
