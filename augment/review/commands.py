@@ -137,7 +137,7 @@ def _sit(
 
     guard, why = open_guard(desk.folder, path)
     if why is not None:
-        typer.echo(f"note: {why}; until then only --publish will tell which of them copy it", err=True)
+        typer.echo(f"note: {why} (--publish needs it too)", err=True)
     session = Session.open(desk, reviewer, sizes, seed, guard)
     listening = server.listen(port)
     door = server.door_of(listening)
