@@ -8,14 +8,14 @@ from typing import Any
 import orjson
 
 from augment.plan import Plan
+from augment.recipe import Recipe
 from augment.summary import Summary
 
 _SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
 
 
-def command_of(plan: Plan) -> str:
-    """The command line that makes this run again."""
-    recipe = plan.recipe
+def command_of(recipe: Recipe) -> str:
+    """The command line that makes a run of this recipe again."""
     words = ["augment", "text", "--source", recipe.source, "--n", recipe.n]
     defaults = type(recipe)(source=recipe.source)
     for key in ("generators", "filters"):
@@ -90,7 +90,7 @@ def dataset_card(plan: Plan, summary: Summary) -> str:
         f"* Filters: {', '.join(each.name for each in plan.chain.filters) or 'none'}",
         f"* Source licence: {source.licence}{f' ({source.licence_note})' if source.licence_note else ''}",
         f"* Cite: {_line(source.citation) or 'the source named above'}",
-        f"* Made by: `{_line(command_of(plan))}`",
+        f"* Made by: `{_line(command_of(plan.recipe))}`",
         "",
         "Columns: `prompt`, `response`, `label`; `parents` and `generator` say where a row comes from "
         "(`seed` is a row of the source), the others with what it was made and how it scored.",

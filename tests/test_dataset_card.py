@@ -21,7 +21,7 @@ def test_the_command_names_every_choice_that_is_no_default(place):
         set={"length": {"max_prompt": 99}},
         without_seeds=True,
     )
-    words = command_of(plan)
+    words = command_of(plan.recipe)
     for part in (
         "--generators persona:2,answer",
         "--filters length",

@@ -6,6 +6,7 @@ import hashlib
 import json
 import re
 import shutil
+from html import unescape
 from pathlib import Path
 
 import orjson
@@ -265,6 +266,27 @@ def test_several_runs_stand_side_by_side(augment, runs, place):
     assert kept is not None
     assert re.findall(r"<bdi>([\d,]+)</bdi>", kept[1]) == [str(3 * len(QUESTIONS)), str(2 * len(QUESTIONS))]
     assert re.search(r"What differs in the recipes.*?<bdi>n</bdi>.*?3x.*?2x", html, re.DOTALL)
+
+
+def test_the_provenance_has_the_commands_and_every_hash(augment, runs, place):
+    folder = training(place / "adapters/mine", digest(runs / "a"))
+    record = json.loads((folder / "training.json").read_text())
+    recipe = {"base": "tiny model", "data": "runs/a", "rank": 4, "adapter": "pissa", "set": {}, "map": {}}
+    write_record(folder, "training", **record, recipe=recipe)
+    augment("report", "a")
+    told = unescape((runs / "a/report.html").read_text("utf-8").partition('id="provenance"')[2])
+    command = (
+        "augment text --source seeds.jsonl --n 3x --generators paraphrase --filters none --llm echo --max-tokens 400000"
+    )
+    assert command in told
+    assert "augment finetune --base 'tiny model' --data runs/a --rank 4 --adapter pissa" in told
+    manifest = json.loads((runs / "a/manifest.json").read_text())
+    for value in (
+        digest(runs / "a"),
+        manifest["fingerprint"],
+        *(each["sha256"] for each in manifest["files"].values()),
+    ):
+        assert value in told
 
 
 def test_a_page_names_no_address_and_lets_nothing_in(augment, runs):

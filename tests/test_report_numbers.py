@@ -147,7 +147,7 @@ def test_examples_show_what_was_dropped_beside_its_seed(tmp_path):
         row = rejected.filter(pl.col("prompt") == pair["text"]).row(0, named=True)
         seeds = dict(pl.read_parquet("run/curated/train.parquet").select("id", "prompt").iter_rows())
         assert pair["seed"] == seeds[row["parents"][0]]
-        assert {name for name, _ in pair["told"]} >= {"near_dup_jaccard", "made by"}
+        assert {name for name, _ in pair["facts"]} >= {"near_dup_jaccard", "made by"}
 
 
 def test_variety_is_the_same_each_time(tmp_path):

@@ -17,7 +17,7 @@ from filters.contamination import Contamination
 REASONS = 30
 """Filters and reasons that get examples, the most frequent ones."""
 EACH = 2
-LONGEST = 400
+LONGEST = 240
 _SCORES = 3
 
 
@@ -63,10 +63,10 @@ def _pairs(run: Run, chosen: pl.DataFrame, filter_: str) -> list[dict[str, Any]]
             told.append(("answer", _cut(row["response"])))
         if row["detail"]:
             told.append(("detail", _cut(row["detail"])))
-        told += [(name, _cut(number(row[name]))) for name in own if _tells(row[name])][:_SCORES]
+        facts = [(name, _cut(number(row[name]))) for name in own if _tells(row[name])][:_SCORES]
         if row["generator"] not in (None, "seed"):
-            told.append(("made by", str(row["generator"])))
-        pairs.append({"seed": _cut(seed or "") or None, "text": _cut(text or ""), "told": told})
+            facts.insert(0, ("made by", str(row["generator"])))
+        pairs.append({"seed": _cut(seed or "") or None, "text": _cut(text or ""), "told": told, "facts": facts})
     return pairs
 
 

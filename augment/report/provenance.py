@@ -5,10 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from pydantic import ValidationError
+
+from augment.dataset_card import command_of
 from augment.diff.kinship import recipe_changes
+from augment.recipe import Recipe
 from augment.report.blocks import Cell, Table
 from augment.report.gather import Gathered, Record, Run
 from augment.tables import size_of
+from finetune.card import command_of as training_command
 
 NONE = "–"
 
@@ -34,12 +39,23 @@ def _runs(runs: Sequence[Run]) -> Table:
         line("version", "version"),
         line("grown from", "parent", "name"),
         line("made with augment", "augment"),
+        ("made by", [_text(_command(run)) for run in runs]),
         ("manifest, SHA-256", [_text(run.digest) for run in runs]),
     ]
     names = dict.fromkeys(key for run in runs for key, value in _recipe(run).items() if value not in (None, {}, []))
     shown = [(f"recipe: {key}", [_text(_recipe(run).get(key)) for run in runs]) for key in names]
     told = [(title, cells) for title, cells in [*rows, *shown] if any(cell.text != NONE for cell in cells)]
     return Table("Runs", ["", *(run.name for run in runs)], told)
+
+
+def _command(run: Run) -> str | None:
+    """The command that makes the run again; None where the recipe is of another version of augment."""
+    try:
+        return command_of(
+            Recipe.model_validate({key: value for key, value in _recipe(run).items() if value is not None})
+        )
+    except ValidationError:
+        return None
 
 
 def _recipe(run: Run) -> dict[str, Any]:
@@ -78,7 +94,7 @@ def _records(records: Sequence[Record]) -> Table:
     rows = []
     for each in records:
         version = each.data.get("augment") or _at(each.data, "versions", "augment")
-        told = [str(each.folder), f"augment {version}" if version else "", *_told(each)]
+        told = [str(each.folder), f"augment {version}" if version else "", *_told(each), _trained_by(each)]
         rows.append((f"{each.kind}: {each.name}", [_text(", ".join(filter(None, told)))]))
     return Table("Trainings, evaluations, lifts", ["", "folder"], rows)
 
@@ -90,6 +106,16 @@ def _told(record: Record) -> list[str]:
     if record.kind == "evaluation":
         return [f"exam {_at(data, 'exam', 'name')}, {_at(data, 'exam', 'fingerprint')}"]
     return [f"seeds {', '.join(map(str, data.get('seeds') or []))}"]
+
+
+def _trained_by(record: Record) -> str:
+    recipe = record.data.get("recipe")
+    if record.kind != "training" or not isinstance(recipe, dict):
+        return ""
+    try:
+        return training_command(recipe)
+    except (KeyError, AttributeError, TypeError):  # a recipe of another version
+        return ""
 
 
 def _at(value: Any, *keys: str) -> Any:
