@@ -14,7 +14,7 @@ import polars as pl
 import pytest
 
 from augment.sources import open_source
-from tests.report_pages import LONG, QUESTIONS, everything, make_run, rows_in, workplace, write_seeds
+from tests.report_pages import QUESTIONS, everything, make_run, rows_in, workplace, write_seeds
 
 
 @pytest.fixture(scope="module")
@@ -111,10 +111,9 @@ def test_every_row_is_in_the_page_and_a_long_cell_is_cut_and_told(augment, runs)
     assert set(shown) == set(rows["id"])
     for row in rows.iter_rows(named=True):
         cut = shown[row["id"]]
-        assert row["prompt"].startswith(cut["prompt"])
+        assert row["prompt"][:4000] == cut["prompt"]
         assert cut["long"].get("prompt") == (len(row["prompt"]) if len(row["prompt"]) > 4000 else None)
     assert sum("prompt" in row["long"] for row in shown.values()) == 4, "the long seed and its three variants"
-    assert LONG not in html
 
 
 def test_a_variant_points_at_its_seed_and_repeats_no_answer(augment, runs):
