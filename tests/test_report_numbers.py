@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 
 from augment.report import counts, space
-from augment.report.data import _histogram
+from augment.report.data import _histogram, _labels
 from augment.report.diversity import distinct, diversity, self_bleu, tokens_of, vendi
 from augment.report.dropped import dropped
 from augment.report.gather import Run, gather
@@ -99,6 +99,17 @@ def test_a_histogram_counts_every_value_and_pulls_the_tail_into_the_last_bin():
     rows, whole = _histogram([("seeds", np.array([3.0, 3.0]))])
     assert whole
     assert next(row["share"] for row in rows if row["from"] == 3) == 1
+
+
+def test_labels_as_frequent_as_each_other_stand_in_the_order_of_the_alphabet():
+    labels = [f"label {place:02}" for place in range(30)]
+    frame = pl.DataFrame({"label": labels[::-1] * 2})
+    for _ in range(3):
+        chart = _labels([("seeds", frame)])
+        assert chart is not None
+        assert chart.spec["encoding"]["y"]["sort"] == [*labels[:20], "other labels"]
+        (rows,) = chart.spec["datasets"].values()
+        assert rows[-1]["rows"] == 20
 
 
 def a_run(**summary: object) -> Run:

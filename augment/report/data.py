@@ -125,7 +125,7 @@ def _labels(series: Series) -> Chart | None:
     for _, each in counts:
         for label, number in each.iter_rows():
             totals[label] = totals.get(label, 0) + number
-    order = sorted(totals, key=lambda label: -totals[label])
+    order = sorted(totals, key=lambda label: (-totals[label], label))
     shown = order[:LABELS]
     rows = []
     for name, each in counts:

@@ -37,7 +37,7 @@ def dropped(runs: Sequence[Run], each: int = EACH) -> Examples | None:
         )
         told = [number(count) if len(runs) == 1 else f"{run.name} {number(count)}"
                 for run, count in zip(runs, counts[key], strict=True)]  # fmt: skip
-        pairs = _pairs(runs[place], chosen.sort("id", nulls_last=True).head(each), key[0])
+        pairs = _pairs(runs[place], chosen.sort("id", nulls_last=True, maintain_order=True).head(each), key[0])
         absent = "not shown: too like the exam" if key[0] == Contamination.name else "no text"
         items.append(Example(f"{key[0]}: {key[1]}", told, {"verdict": "\n".join(key)}, pairs, absent))
     return Examples("Examples", items) if items else None
