@@ -43,7 +43,7 @@ def test_asking_for_help_imports_nothing_heavy(command):
     heavy = ("torch", "prefect", "datasets", "polars", "numpy", "aiohttp", "rjieba", "pyarrow", "scipy", "altair")
     code = (
         "import sys\n"
-        f"sys.argv = ['augment', *{command.split()!r}]\n"
+        f"sys.argv = ['augment', *{command!r}]\n"
         "from augment.cli import main\n"
         "try:\n    main()\nexcept SystemExit:\n    pass\n"
         f"print([name for name in {heavy!r} if name in sys.modules], file=sys.stderr)\n"
