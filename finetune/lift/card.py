@@ -90,13 +90,22 @@ def _method(record: Mapping[str, Any]) -> list[str]:
         "* No variant of a seed outside the draw is learned. Tested is on real rows only, those outside the draw that "
         f"are kin to none in it: {tested['a_draw']:,.0f} a draw, {tested['rows']:,} in all, {tested['exam']:,} of "
         "them from the exam that no generator saw.",
-        f"* Judged by {_judge(record['settings'])}.",
+        f"* Judged by {_judge(record['settings'])}. {_compute(record)}",
         "* Intervals are 95 %, and count draws and test rows as samples: they are about other seeds and other "
         "questions, not these again (two-way clustering by draw and row family, Cameron, Gelbach and Miller, 2011). "
         f"{_overlap(record['drawn_share'])}",
         "* An arm's own interval says how it would do elsewhere; whether one arm beats another is in the differences. "
         "The verdict rests on the first difference; the others are not corrected for being several.",
     ]
+
+
+def _compute(record: Mapping[str, Any]) -> str:
+    if record["task"] == "adapter":
+        return (
+            "All arms but *real* take the same number of optimizer steps, those of the augmented rows; *real* takes "
+            "those of its own rows in as many epochs."
+        )
+    return "A repeated row weighs in its loss as often as it is there."
 
 
 def _overlap(share: float) -> str:

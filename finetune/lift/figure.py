@@ -50,7 +50,7 @@ def _arms(record: Mapping[str, Any], scale: float, unit: str) -> alt.LayerChart:
     y = alt.Y("arm:N", title=None, sort=names)
     x = alt.X("score:Q", title=record["metric"] + unit, scale=alt.Scale(zero=False, nice=True))
     colour = alt.Color("colour:N", scale=None)
-    title = f"{record['metric'].capitalize()}: a circle a draw, the bar their mean"
+    title = f"{record['metric'].capitalize()}: a dot a draw, the bar their mean"
     ticks = alt.Chart(points).mark_point(size=26, opacity=0.45, filled=True).encode(x=x, y=y, color=colour)
     bars = alt.Chart(means).mark_tick(thickness=3, size=22).encode(x="mean:Q", y=y, color=colour)
     return cast(alt.LayerChart, alt.layer(ticks, bars).properties(width=_WIDTH, height=_ROW * len(names), title=title))

@@ -65,7 +65,7 @@ def measure(
     """Every arm of a draw for each of `seeds`, trained and scored; `tell` hears how many of how many are done.
 
     Raises:
-        RunError: a draw leaves no row to test on.
+        RunError: a draw leaves no row to test on, or none that can be scored.
     """
     real = pl.concat([design.pool.seeds, design.pool.exam]).unique("id", keep="first", maintain_order=True)
     place = {key: number for number, key in enumerate(real["id"])}
@@ -78,6 +78,8 @@ def measure(
         at = [place[key] for key in draw.test["id"]]
         for turn, arm in enumerate(draw.arms):
             found = task(draw, arm, work)
+            if np.isnan(found).all():
+                raise RunError(f"no test row of draw {draw.number} can be scored: all are over the length")
             scores.setdefault(arm.name, np.full((len(seeds), len(real)), np.nan))[draw.number, at] = found
             sizes.setdefault(arm.name, []).append(len(arm.rows))
             parts.append(_lines(draw, arm, found))

@@ -84,4 +84,6 @@ def _ruled_out(measure: Measure, interval: Interval) -> str:
     gain = interval.high if measure.higher_is_better else -interval.low
     if gain <= 0:
         return "All arms scored alike." if interval.low == interval.high else ""
+    if measure.amount(gain) == measure.amount(0):
+        return "Any gain is too small to show."
     return f"A gain of up to {measure.amount(gain)} cannot be ruled out."

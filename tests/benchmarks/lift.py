@@ -149,7 +149,7 @@ def main(argv: list[str] | None = None) -> Result:
     result = Result("lift")
     with workplace() as folder:
         if args.smallest:
-            sources(result, folder, [2], 10, ["rules"])
+            sources(result, folder, [1], 5, ["rules"])
         else:
             sources(result, folder, [1, 3, 5], 20, list(MAKERS))
         known(result, folder, 10)
