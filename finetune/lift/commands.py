@@ -81,7 +81,7 @@ def lift(
         if task == "classify":
             with needs("sklearn", "evaluate"):
                 from finetune.lift.classify import Classifying
-            design, judge = by_label(pool, shots or 5), Classifying()
+            design, judge = by_label(pool, shots or 5), Classifying(pool)
         else:
             tuned["set"] = settings(set_)
             design, judge = _adapting(pool, shots, tuned, recipe, score or SCORES[0], max_tokens or 512)
