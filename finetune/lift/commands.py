@@ -71,6 +71,8 @@ def lift(
     folder = run_folder(run)
     with needs("sklearn", "evaluate"), needs("altair", "evaluate"), needs("scipy", "evaluate"):
         from finetune.lift.run import lift as measure
+    with needs("vl_convert", "evaluate"):  # drawn with when all is measured: better told before
+        import vl_convert  # noqa: F401
     from finetune.lift.arms import by_label
     from finetune.lift.pool import open_pool
 
