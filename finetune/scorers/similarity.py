@@ -50,15 +50,27 @@ def is_failed(answers: pl.Series) -> pl.Series:
 
 
 def similarity(ours: pl.Series, theirs: pl.Series) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Cosine and Jaccard of each pair of texts, two arrays of shape (pairs,); null counts as the empty text, 0."""
+    """Cosine and Jaccard of each pair of texts, two arrays of shape (pairs,); null counts as the empty text, 0.
+
+    Equal texts in `ours`, such as a gold answer beside those of several models, are counted once.
+    """
     cosine, jaccard = np.zeros(len(ours)), np.zeros(len(ours))
-    for start in range(0, len(ours), _BLOCK):
-        here = slice(start, start + _BLOCK)
-        _score(ours[here], theirs[here], cosine[here], jaccard[here])
+    numbers: dict[str, int] = {}
+    which = np.array([numbers.setdefault(text or "", len(numbers)) for text in ours], dtype=np.int64)
+    different = pl.Series(list(numbers), dtype=pl.String)
+    order = np.argsort(which, kind="stable")
+    for start in range(0, len(order), _BLOCK):
+        here = order[start : start + _BLOCK]
+        first, last = which[here[0]], which[here[-1]]
+        cosine[here], jaccard[here] = _scores(different[int(first) : int(last) + 1], theirs[here], which[here] - first)
     return cosine, jaccard
 
 
-def _score(ours: pl.Series, theirs: pl.Series, cosine: NDArray[np.float64], jaccard: NDArray[np.float64]) -> None:
+def _scores(
+    ours: pl.Series, theirs: pl.Series, which: NDArray[np.int64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Both similarities of each of `theirs` to the text of `ours` that `which`, ascending, says."""
+    cosine, jaccard = np.zeros(len(theirs)), np.zeros(len(theirs))
     first, second = code_points(ours), code_points(theirs)
     seen = np.zeros(_CODES, dtype=bool)
     seen[first[0]] = seen[second[0]] = True
@@ -66,42 +78,54 @@ def _score(ours: pl.Series, theirs: pl.Series, cosine: NDArray[np.float64], jacc
     letters, letter = np.unique(np.append(_small()[used], 0), return_inverse=True)  # 0 stands for every blank
     numbers = np.zeros(_CODES, dtype=np.int64)
     numbers[used] = letter[:-1]
-    sides = [(numbers[codes], starts, lengths) for codes, starts, lengths in (first, second)]
-    for start in range(0, len(ours), _PAIRS):
-        end = min(start + _PAIRS, len(ours))
-        mine, other = _counts([_cut(side, start, end) for side in sides], end - start, len(letters))
+    sides = [_Texts(numbers[codes], starts, lengths) for codes, starts, lengths in (first, second)]
+    for start in range(0, len(theirs), _PAIRS):
+        end = min(start + _PAIRS, len(theirs))
+        low = int(which[start])
+        cuts = (sides[0].cut(low, int(which[end - 1]) + 1), sides[1].cut(start, end))
+        golds, other = _counts(cuts, len(letters))
+        mine = golds[which[start:end] - low]
         dot = np.einsum("ij,ij->i", mine, other)
         norms = np.sqrt(np.einsum("ij,ij->i", mine, mine) * np.einsum("ij,ij->i", other, other))
         np.divide(dot, norms, out=cosine[start:end], where=norms > 0)
         both = np.minimum(mine, other).sum(axis=1)
         either = mine.sum(axis=1) + other.sum(axis=1) - both
         np.divide(both, either, out=jaccard[start:end], where=either > 0)
+    return cosine, jaccard
 
 
-def _cut(
-    side: tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]], start: int, end: int
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """The letters of texts `start` to `end`, one after the other, and how many each text has."""
-    letters, starts, lengths = side
-    return letters[starts[start] : starts[end - 1] + lengths[end - 1]], lengths[start:end]
+@dataclass(frozen=True, slots=True)
+class _Texts:
+    """Texts as numbers of letters, one after the other, with the start and the length of each."""
+
+    letters: NDArray[np.int64]
+    starts: NDArray[np.int64]
+    lengths: NDArray[np.int64]
+
+    def cut(self, start: int, end: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """The letters of texts `start` to `end`, and how many each of them has."""
+        last = self.starts[end - 1] + self.lengths[end - 1]
+        return self.letters[self.starts[start] : last], self.lengths[start:end]
 
 
 def _counts(
-    sides: list[tuple[NDArray[np.int64], NDArray[np.int64]]], rows: int, known: int
+    cuts: tuple[tuple[NDArray[np.int64], NDArray[np.int64]], ...], known: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """How often each row's texts use each letter that any of them uses: two arrays of shape (rows, letters)."""
+    """How often each text of two cuts uses each letter that any of them uses: two arrays of shape (texts, letters)."""
     seen = np.zeros(known, dtype=bool)
-    for letters, _ in sides:
+    for letters, _ in cuts:
         seen[letters] = True
     seen[0] = False
     width = int(seen.sum()) + 1
     column = np.zeros(known, dtype=np.int64)
     column[seen] = np.arange(1, width)
     mine, other = (
-        np.bincount(column[letters] + np.repeat(np.arange(rows) * width, lengths), minlength=rows * width)
-        .reshape(rows, width)[:, 1:]
+        np.bincount(
+            column[letters] + np.repeat(np.arange(len(lengths)) * width, lengths), minlength=len(lengths) * width
+        )
+        .reshape(len(lengths), width)[:, 1:]
         .astype(float)
-        for letters, lengths in sides
+        for letters, lengths in cuts
     )
     return mine, other
 

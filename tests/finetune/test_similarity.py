@@ -58,6 +58,7 @@ def test_many_pairs_are_scored_as_few_are():
     rng = np.random.default_rng(0)
     words = np.array(list("头疼失眠怎么办abcABC ，。"))
     texts = ["".join(rng.choice(words, rng.integers(0, 40))) for _ in range(2000)]
+    texts[700:1100] = texts[:100] * 4  # as a gold answer is there once a model
     ours, theirs = pl.Series(texts), pl.Series(texts[1:] + texts[:1])
     cosine, jaccard = similarity(ours, theirs)
     for place in [0, 31, 32, 511, 512, 513, 1024, 1999, *rng.integers(0, 2000, 200)]:
