@@ -12,6 +12,7 @@ from collections.abc import Sequence
 
 _SIGNS = str.maketrans({"−": "-", "–": "-", "—": "-", "﹣": "-", "、": ",", "﹑": ",", ";": ",", "【": "(", "】": ")"})
 _NUMBER = r"[+-]?\s?\d+(?:\.\d+)?"
+_ONE = re.compile(rf"[(\[]\s*({_NUMBER})\s*,?\s*[)\]]|^[\s*]*({_NUMBER})[\s*.。]*$", re.MULTILINE)
 _LIST = re.compile(rf"(?<![\d.:,+-])\s*({_NUMBER}(?:\s*,\s*{_NUMBER})+)\s*,?\s*(?![\d.,])")
 SCORES = (-1, 0, 1)
 
@@ -19,21 +20,28 @@ SCORES = (-1, 0, 1)
 def parse(text: str, titles: Sequence[str]) -> tuple[int, ...] | None:
     """The scores in the order of `titles`, the dimensions' names as the judge was told them; None: no verdict.
 
-    The last list of as many numbers as there are dimensions decides; where it has other values than −1, 0 and 1
-    there is no verdict. Without such a list every dimension must be scored by its name.
+    The last list of as many numbers as there are dimensions (a single one stands in brackets or on a line of its own)
+    decides; where it has other values than −1, 0 and 1 there is no verdict. Without such a list every dimension must
+    be scored by its name.
     """
     plain = unicodedata.normalize("NFKC", text).translate(_SIGNS)
+    if len(titles) == 1 and (alone := list(_ONE.finditer(plain))):
+        return _scores([float((alone[-1][1] or alone[-1][2]).replace(" ", ""))])
     for found in reversed(_LIST.findall(plain)):
         numbers = [float(each.replace(" ", "")) for each in found.split(",") if each.strip()]
         if len(numbers) == len(titles):
             return _scores(numbers)
-    named = [_named(plain, unicodedata.normalize("NFKC", title)) for title in titles]
+    named = _named(plain, [unicodedata.normalize("NFKC", title) for title in titles])
     return _scores([each for each in named if each is not None]) if None not in named else None
 
 
-def _named(text: str, title: str) -> float | None:
-    found = re.findall(rf"{re.escape(title)}[\"'*》」\]\s]*[::=]\s*[*\"'\s(]*({_NUMBER})", text)
-    return float(found[-1].replace(" ", "")) if found else None
+def _named(text: str, titles: Sequence[str]) -> list[float | None]:
+    """The score that stands last behind each title; one that is part of a longer title is found where it is alone."""
+    longest = "|".join(re.escape(title) for title in sorted(titles, key=len, reverse=True))
+    score = rf"({longest})[\"'*》」\]\s]*(?:得分|分数|评分|score)?[\"'*\s]*[:=|]\s*[*\"'\s(]*({_NUMBER})"
+    found = {title.lower(): number for title, number in re.findall(score, text, re.IGNORECASE)}
+    numbers = [found.get(title.lower()) for title in titles]
+    return [None if each is None else float(each.replace(" ", "")) for each in numbers]
 
 
 def _scores(numbers: Sequence[float]) -> tuple[int, ...] | None:

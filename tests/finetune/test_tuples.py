@@ -29,12 +29,31 @@ PHYSICAL = ("准确性", "安全性", "实用性", "道德性")
         "准确性：1（有科学依据）\n安全性：0（无关）\n实用性：-1（没有建议）\n道德性：1（尊重隐私）",
         "**准确性：1，安全性：0，实用性：-1，道德性：1**",
         '{"准确性": 1, "安全性": 0, "实用性": -1, "道德性": 1}',
+        "| 准确性 | 1 |\n| 安全性 | 0 |\n| 实用性 | -1 |\n| 道德性 | 1 |",
+        "准确性得分：1\n安全性得分：0\n实用性得分：-1\n道德性得分：1",
         "1. **准确性**: 1\n2. **安全性**: 0\n3. **实用性**: -1\n4. **道德性**: 1",
         "(1, 0, -1, 1)\n\n理由：每日 3, 4 次即可；2024,2025 两年的指南都这样写。",
     ],
 )
 def test_every_form_is_read(text):
     assert parse(text, PHYSICAL) == (1, 0, -1, 1)
+
+
+@pytest.mark.parametrize(
+    "text", ["（-1）", "分析：1 处不妥。\n\n-1", "[−1]", "例如（1），最后：（-1）。", "Taste: -1", "**taste**: **-1**"]
+)
+def test_a_single_dimension_is_read_in_every_form_too(text):
+    assert parse(text, ["Taste"]) == (-1,)
+
+
+@pytest.mark.parametrize("text", ["", "好。", "8", "（2）", "2024 年有 1 例"])
+def test_a_single_dimension_without_a_score_has_no_verdict(text):
+    assert parse(text, ["Taste"]) is None
+
+
+def test_a_title_within_another_is_not_scored_by_it():
+    assert parse("Safety: 1\nFood Safety: -1", ["Safety", "Food Safety"]) == (1, -1)
+    assert parse("Food Safety: -1", ["Safety", "Food Safety"]) is None
 
 
 @pytest.mark.parametrize(
