@@ -49,6 +49,16 @@ def test_greedy_answers_are_the_models_own(base):
     assert answered(base, [request])[request.key] == said != ""
 
 
+def test_a_long_question_beside_it_takes_no_room_from_an_answer(base):
+    short, long = asked(2, max_tokens=200)
+    long = dataclasses.replace(long, messages=(("user", "头疼怎么办？" * 24),))
+    engine = open_engine(f"transformers:{base}", EngineOptions(concurrency=2))
+    found = {reply.key: reply for reply in engine.generate([short, long])}
+    lone = next(iter(engine.generate([short])))
+    assert found[short.key] == lone and 0 < found[long.key].tokens_out < 200
+    assert found[long.key].tokens_in + found[long.key].tokens_out <= 256
+
+
 @pytest.mark.parametrize("temperature", [0.0, 0.8])
 def test_an_answer_is_the_same_whatever_it_is_batched_with(base, temperature):
     requests = asked(temperature=temperature, top_p=0.9)

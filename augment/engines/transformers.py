@@ -19,7 +19,7 @@ import orjson
 
 from augment.engines import EngineOptions, Keep, forget
 from augment.engines.chat import SCHEMA_PROMPT
-from augment.errors import needs
+from augment.errors import FinetuneError, needs
 from augment.records import Reply, Request, fingerprint
 
 if TYPE_CHECKING:
@@ -27,8 +27,12 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
     from finetune.model import Base
+    from finetune.saved import Saved
 
 log = logging.getLogger(__name__)
+
+_ENDS = (("A.factor", 1), ("A.weight", 1), ("B.factor", 0), ("B.weight", 0))
+"""Which side of an adapter's tensors is as wide as the layer that it is for."""
 
 
 @dataclass(eq=False)
@@ -52,7 +56,7 @@ class Transformers:
 
         Raises:
             RecipeError: torch is not installed.
-            FinetuneError: there is no such model, or `adapter` is no adapter.
+            FinetuneError: there is no such model, or `adapter` is no adapter, of another model, or a classifier's.
         """
         with needs("torch", "finetune"):
             from finetune.model import open_base
@@ -61,7 +65,7 @@ class Transformers:
         base = open_base(model)
         name, revision = Path(model).name if Path(model).is_dir() else model, base.revision
         if adapter is not None:
-            read(adapter)
+            _check_fit(read(adapter), base)
             with (adapter / WEIGHTS).open("rb") as file:
                 digest = hashlib.file_digest(file, "sha256").hexdigest()
             settings = (adapter / "adapter_config.json").read_text("utf-8")
@@ -111,7 +115,15 @@ class _Loaded:
                 yield request, Reply(request.key, "", "error", error=why)
             else:
                 asked.append((request, ids))
-        yield from self._batch(sorted(asked, key=lambda each: len(each[1])))
+        asked.sort(key=lambda each: len(each[1]))
+        if self.context is not None and asked:
+            longest = self.context - max(request.max_tokens for request, _ in asked)
+            near = [each for each in asked if len(each[1]) > longest]
+            asked = [each for each in asked if len(each[1]) <= longest]
+            # what room they have for an answer is their own, not that of the longest beside them
+            for _, same in itertools.groupby(near, key=lambda each: len(each[1])):
+                yield from self._batch(list(same))
+        yield from self._batch(asked)
 
     def _ids(self, request: Request) -> list[int]:
         messages = [{"role": role, "content": content} for role, content in request.messages]
@@ -172,6 +184,29 @@ class _Loaded:
         said = tokens[: limit if end is None else end]
         text = str(self.tokenizer.decode(said, skip_special_tokens=True)).strip()
         return Reply(request.key, text, "length" if end is None else "stop", len(ids), len(said))
+
+
+def _check_fit(saved: Saved, base: Base) -> None:
+    """By the layers' names and shapes alone, before anybody has waited for the base's answers."""
+    import torch
+
+    from finetune.model import skeleton
+
+    if saved.config.get("task_type") == "SEQ_CLS":
+        raise FinetuneError(f"{saved.path} was trained to classify; give an adapter that was trained to answer")
+    model = skeleton(base)
+    modules = dict(model.named_modules())
+    named = saved.config.get("base_model_name_or_path") or "another base"
+    for layer in saved.layers:
+        module = modules.get(layer.module)
+        weight = tuple(getattr(module, "weight", torch.empty(0)).shape)
+        ends = [layer.shapes[key][at] for key, at in _ENDS if key in layer.shapes]
+        if module is None or (len(weight) == 2 and not set(ends) <= set(weight)):
+            there = "no such layer" if module is None else " × ".join(map(str, weight))
+            raise FinetuneError(
+                f"{saved.path} does not fit {base.name} ({layer.module}: {there}): it was trained on {named}; "
+                "give that with --base"
+            )
 
 
 def _load(base: Base, adapter: Path | None) -> _Loaded:
