@@ -18,7 +18,9 @@ from finetune.scorers import ANSWERS
 
 ASKER = "evaluate"
 """What stands for a generator in the requests of an evaluation."""
-_THOUGHT = re.compile(r"^\s*<think>.*?</think>\s*", re.DOTALL)
+SILENT = ("an empty answer", "no answer before the limit of tokens")
+"""Why there is no answer although the engine replied."""
+_THOUGHT = re.compile(r"^\s*(?:<think>.*?(?:</think>|\Z)|(?:(?!<think>).)*?</think>)\s*", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -130,12 +132,19 @@ def answers_of(
 
 
 def _line(model: str, row: Mapping[str, Any], reply: Reply) -> dict[str, Any]:
-    told = {"model": model, **row, "finish": reply.finish, "error": reply.error, "tokens_out": reply.tokens_out}
-    return {**told, "answer": without_thoughts(reply.text) if reply.error is None else None}
+    answer = without_thoughts(reply.text) if reply.error is None else None
+    error = reply.error
+    if answer is None and error is None:
+        error = SILENT[reply.finish == "length"]
+    told = {"model": model, **row, "finish": reply.finish, "error": error, "tokens_out": reply.tokens_out}
+    return {**told, "answer": answer}
 
 
 def without_thoughts(text: str) -> str | None:
-    """An answer without the thoughts that a reasoning model puts before it; None where nothing is left."""
+    """An answer without the thoughts that a reasoning model puts before it; None where nothing is left.
+
+    The opening tag is often part of the template and not of the answer; a thought that was cut off is no answer.
+    """
     return _THOUGHT.sub("", text).strip() or None
 
 

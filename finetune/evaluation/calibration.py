@@ -16,7 +16,7 @@ from augment.intervals import share
 from augment.places import home
 from augment.replies import ReplyStore
 from augment.sources import open_tables
-from augment.tables import aligned
+from augment.tables import aligned, one_line
 from finetune.evaluation.answering import Paid
 from finetune.evaluation.evaluate import open_judge
 from finetune.evaluation.exam import ExamCard, Group, exam_names, read_exam_card
@@ -30,6 +30,8 @@ NAMES = {
     "answer": ("answer", "gold", "ErnieA", "response"),
     "label": ("label", "domain"),
 }
+_MAPPED = {"query": "prompt", "answer": "response", "label": "label"}
+"""What an exam's card calls them."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,8 @@ def open_calibration(recipe: EvaluationRecipe) -> Calibration:
     for table in tables:
         if scored not in table.columns:
             continue
-        columns = {ours: _found(ours, table.columns, place) for ours in NAMES}
+        columns = {ours: _found(ours, card, table.columns, place) for ours in NAMES}
+        unread += len(table.bad)
         for number, (_, record) in enumerate(table.rows):
             label = str(record.get(columns["label"]) or "")
             group = card.group_of(label)
@@ -89,8 +92,11 @@ def open_calibration(recipe: EvaluationRecipe) -> Calibration:
     return Calibration(Path(place).stem, card, frame, unread, open_judge(recipe) if recipe.judge else None, given)
 
 
-def _found(ours: str, columns: Sequence[str], place: str) -> str:
-    found = next((name for name in NAMES[ours] if name in columns), None)
+def _found(ours: str, card: ExamCard, columns: Sequence[str], place: str) -> str:
+    told = card.columns.get(_MAPPED[ours])
+    found = next((name for name in (told, *NAMES[ours]) if name in columns), None)
+    if found is None and ours == "label" and card.group_of(None) is not None:
+        return ""  # one group takes every row
     if found is None:
         raise RecipeError(f"{place} has no column for the {ours}; it should be called {' or '.join(NAMES[ours])}")
     return found
@@ -164,15 +170,15 @@ def _agreement(given: np.ndarray[Any, Any], judged: pl.Series) -> dict[str, Any]
 def lines_of(found: Mapping[str, Any]) -> list[str]:
     """What a calibration found, as lines for a terminal."""
     who = f" by {found['judge']['llm']} ({found['judge']['variant']})" if found["judge"] else ""
-    lines = [f"{found['exam']}: {found['rows']:,} scored answers{who}, {found['unread']:,} not read"]
+    lines = [one_line(f"{found['exam']}: {found['rows']:,} scored answers{who}, {found['unread']:,} not read", 500)]
     for group in found["groups"]:
-        lines += ["", f"{group['name']}: {group['rows']:,} answers" + _verdicts(group)]
+        lines += ["", one_line(f"{group['name']}: {group['rows']:,} answers" + _verdicts(group))]
         headings = ["", "given −1", "0", "1"]
         if found["judge"]:
             headings += ["agreement", "always the commonest", "kappa", "confusion (given −1, 0, 1 × judge −1, 0, 1)"]
         rows = []
         for each in group["dimensions"]:
-            cells = [f"{each['title']} {each['name']}", *(str(each["given"][str(score)]) for score in SCORES)]
+            cells = [one_line(f"{each['title']} {each['name']}"), *(str(each["given"][str(score)]) for score in SCORES)]
             if found["judge"]:
                 cells += _cells(each)
             rows.append(cells)

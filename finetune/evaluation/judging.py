@@ -16,7 +16,7 @@ import polars as pl
 from augment.engines import Engine
 from augment.records import Request, fingerprint, seed_for
 from augment.replies import ReplyStore
-from finetune.evaluation.answering import Paid, ask
+from finetune.evaluation.answering import Paid, ask, without_thoughts
 from finetune.evaluation.exam import ExamCard, Group
 from finetune.evaluation.tuples import parse
 from finetune.scorers.similarity import is_failed
@@ -138,7 +138,7 @@ def judge(
         group, votes = each
         titles = [dimension.title for dimension in group.dimensions]
         said = [replies[request.key] for request in votes]
-        scores = decided([parse(reply.text, titles) for reply in said if reply.error is None])
+        scores = decided([parse(without_thoughts(reply.text) or "", titles) for reply in said if reply.error is None])
         named = zip(group.dimensions, scores, strict=True) if scores is not None else ()
         row = {f"{PREFIX}{dimension.name}": score for dimension, score in named}
         mean = sum(scores) / len(scores) if scores is not None else None

@@ -116,6 +116,39 @@ def test_a_judge_is_calibrated_against_given_scores(judging, tmp_path):
     assert morality["confusion"] == [[0, 0, 0], [0, 1, 1], [1, 0, 1]]
 
 
+def test_a_judges_thoughts_are_no_verdict(tmp_path):
+    import polars as pl
+
+    from augment.records import Reply
+    from augment.replies import ReplyStore
+    from finetune.evaluation.answering import Paid
+    from finetune.evaluation.judging import judge
+
+    class Thinking:
+        name, model, revision = "thinking", "", ""
+
+        def generate(self, requests, keep):
+            said = ("<think>例如（1, 0, -1, 1）……", "也许（1,1,1,1）？</think>\n（0,0,0,0）")
+            for place, each in enumerate(requests):
+                yield Reply(each.key, said[place], "length" if place == 0 else "stop")
+
+    frame = pl.DataFrame({"label": ["physical"] * 2, "query": ["一", "二"], "answer": ["甲", "乙"]})
+    with ReplyStore(tmp_path / "replies.sqlite") as store:
+        found = judge(frame, read_exam_card("chbench"), Judge(Thinking()), store, Paid(), lambda: None)
+    assert found["no_verdict"].to_list() == [True, False] and found["judge"].to_list() == [None, 0]
+
+
+def test_a_card_with_one_group_calibrates_rows_without_labels(judging, tmp_path):
+    (tmp_path / "rows.csv").write_text("frage,antwort,scores\n一？,无法回答。,(-1)\n二？,短。,(0)\n", "utf-8")
+    (tmp_path / "card.toml").write_text(
+        f'source = "{tmp_path}/rows.csv"\nscored = "scores"\ncolumns = {{ prompt = "frage", response = "antwort" }}\n'
+        '[[groups]]\nname = "all"\ndimensions = [{ name = "taste", title = "Taste", definition = "it tastes good" }]\n'
+    )
+    ran = judging("evaluate", "judge", "--exam", tmp_path / "card.toml", "--judge", "judging")
+    assert ran.code == 0, ran.err
+    assert "2 scored answers" in ran.out and "100%" in ran.out
+
+
 def test_calibrating_again_pays_nothing(judging, tmp_path):
     file = scored(tmp_path / "scored.csv", [("一？", LONG, "mental", "(1,1,1,1,1,1)")])
     first = judging("evaluate", "judge", "--exam", file, "--judge", "judging")
