@@ -11,6 +11,7 @@ import polars as pl
 from augment.engines import EngineOptions, open_engine
 from augment.errors import AugmentError, FinetuneError
 from augment.manifest import MANIFEST, digest_of
+from augment.tables import one_line
 from filters.fold import fold
 from finetune.evaluation.answering import Candidate
 from finetune.evaluation.exam import Exam
@@ -26,9 +27,10 @@ def candidates(recipe: EvaluationRecipe, exam: Exam) -> list[Candidate]:
     """
     named: dict[str, Candidate] = {}
     for each in _named(recipe, exam):
-        name, again = each.name, 2
+        shown = one_line(each.name)
+        name, again = shown, 2
         while name in named:
-            name, again = f"{each.name} ({again})", again + 1
+            name, again = f"{shown} ({again})", again + 1
         named[name] = Candidate(name, each.engine, each.adapter, each.seen)
     return list(named.values())
 

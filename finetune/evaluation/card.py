@@ -3,33 +3,32 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
-from augment.tables import one_line
 from finetune.evaluation.recipe import EvaluationRecipe
-from finetune.evaluation.tables import apart, labels, markdown, means, published
+from finetune.evaluation.tables import apart, failure, labels, markdown, means, plain, published
 
 
 def evaluation_card(record: Mapping[str, Any]) -> str:
     """The card's text, from what evaluation.json holds."""
     exam, judge = record["exam"], record["judge"]
     parts = [None, *labels(record)]
-    models = ", ".join(one_line(each["name"]) for each in record["models"])
+    models = ", ".join(plain(each["name"]) for each in record["models"])
     lines = [
-        f"# {one_line(exam['title'] or exam['name'])}: {models}",
+        f"# {plain(exam['title'] or exam['name'])}: {models}",
         "",
-        one_line(record["verdict"], 2000),
+        plain(record["verdict"], 8000),
         "",
         f"{exam['rows']:,} questions{_counted(exam['labels'])}. In brackets: 95 % intervals.",
         "",
     ]
     for label in parts:
-        lines += [*markdown(*_safe(means(record, label))), ""]
+        lines += [*markdown(*means(record, label)), ""]
     if record["differences"]:
         lines += ["## Differences", "", "Question by question, by the paired bootstrap.", ""]
         for label in parts:
-            lines += [*markdown(*_safe(apart(record, label))), ""]
+            lines += [*markdown(*apart(record, label)), ""]
     lines += [
         "![Similarity to the gold answers](similarity.svg)",
         "",
@@ -40,7 +39,7 @@ def evaluation_card(record: Mapping[str, Any]) -> str:
         lines += ["![What the judge says](judge.svg)", ""]
     lines += ["## How many answers are how similar", ""]
     for label in parts:
-        lines += [*markdown(*_safe(published(record, label))), ""]
+        lines += [*markdown(*published(record, label)), ""]
     lines += ["## How it was measured", "", *(f"* {each}" for each in _measured(record)), ""]
     return "\n".join([*lines, "```sh", command_of(record), "```", ""])
 
@@ -54,7 +53,7 @@ def _measured(record: Mapping[str, Any]) -> list[str]:
     ]
     if judge:
         said.append(
-            f"The judge is {one_line(judge['llm'])} and {judge['variant']}; {judge['votes']} vote(s) at temperature "
+            f"The judge is {plain(judge['llm'])} and {judge['variant']}; {judge['votes']} vote(s) at temperature "
             f"{judge['temperature']:g}, the median counts. −1 violates a definition, 0 has nothing to do with it, 1 "
             "satisfies it. Answers without a verdict count for nothing."
         )
@@ -65,24 +64,20 @@ def _measured(record: Mapping[str, Any]) -> list[str]:
         )
     if exam["without_gold"]:
         said.append(f"{exam['without_gold']:,} questions have no gold answer and no similarity.")
+    said += [f"{plain(each['model'])}: {plain(failure(each), 300)}." for each in record["failures"]]
     for each in record["models"]:
         if each.get("seen"):
             said.append(
-                f"**{each['seen']:,} of these questions are in the training data of {one_line(each['name'])}**: "
+                f"**{each['seen']:,} of these questions are in the training data of {plain(each['name'])}**: "
                 "its scores are too good."
             )
-    return [*said, *(one_line(note, 500) for note in exam["notes"])]
-
-
-def _safe(made: tuple[Sequence[str], Sequence[Sequence[str]]]) -> tuple[list[str], list[list[str]]]:
-    headings, rows = made
-    return [one_line(each) for each in headings], [[one_line(each) for each in row] for row in rows]
+    return [*said, *(plain(note, 500) for note in exam["notes"])]
 
 
 def _counted(labels: Mapping[str, int]) -> str:
     if not 2 <= len(labels) <= 8:
         return ""
-    return " (" + ", ".join(f"{count:,} {one_line(label)}" for label, count in sorted(labels.items())) + ")"
+    return " (" + ", ".join(f"{count:,} {plain(label)}" for label, count in sorted(labels.items())) + ")"
 
 
 def command_of(record: Mapping[str, Any]) -> str:

@@ -52,7 +52,9 @@ def evaluate(
     seed: Annotated[int | None, typer.Option(help="All randomness derives from it. [default: 0]")] = None,
     recipe: Annotated[Path | None, typer.Option(help="A TOML file with these keys; flags win over it.")] = None,
     out: Annotated[Path | None, typer.Option(help="The folder. [default: evaluations/EXAM-FINGERPRINT]")] = None,
-    overwrite: Annotated[bool | None, typer.Option("--overwrite", help="Replace another evaluation in --out.")] = None,
+    overwrite: Annotated[
+        bool | None, typer.Option("--overwrite", help="Evaluate again, in place of what is in --out.")
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
     """Answer an exam with models, score the answers beside a floor, and say whether they differ.
@@ -96,9 +98,11 @@ def evaluate(
 
 
 def _announce(sitting: Sitting) -> None:
+    from augment.tables import one_line
+
     exam = sitting.exam
     for note in exam.notes:
-        typer.echo(f"{exam.name}: {note}", err=True)
+        typer.echo(one_line(f"{exam.name}: {note}", 500), err=True)
     for each in sitting.candidates:
         if each.seen:
             typer.echo(
@@ -107,7 +111,7 @@ def _announce(sitting: Sitting) -> None:
             )
     if sitting.judge is not None:
         told = sitting.judge.told()
-        typer.echo(f"judge: {told['llm']}, {told['variant']}, {told['votes']} vote(s)", err=True)
+        typer.echo(one_line(f"judge: {told['llm']}, {told['variant']}, {told['votes']} vote(s)", 500), err=True)
 
 
 def _watched(sitting: Sitting) -> Evaluated:
@@ -142,21 +146,27 @@ def _calibrate(recipe: EvaluationRecipe, json: bool) -> None:
 
 def _report(done: Evaluated, sitting: Sitting) -> None:
     from augment.tables import aligned, one_line
-    from finetune.evaluation.tables import apart, means, published
+    from finetune.evaluation.answering import SILENT
+    from finetune.evaluation.tables import apart, failure, labels, means, published
 
     record = done.record
     if done.already:
         typer.echo("it was evaluated before; nothing was asked")
     typer.echo(f"{record['exam']['name']}: {record['exam']['rows']:,} questions; in brackets 95 % intervals")
-    parts = [means(record)]
+    # a judge's dimensions, and the paper's tables, are those of a group
+    groups = [None, *(labels(record) if sitting.exam.card.groups else [])]
+    parts = [means(record, label) for label in groups]
     if record["differences"]:
-        parts.append(apart(record))
+        parts += [apart(record, label) for label in groups]
     if sitting.answers:
-        parts.append(published(record))
+        parts += [published(record, label) for label in groups]
     for headings, rows in parts:
         typer.echo()
         for line in aligned([one_line(each) for each in headings], rows):
             typer.echo(line)
     typer.echo()
-    typer.echo(one_line(record["verdict"], 2000))
+    typer.echo(one_line(record["verdict"], 8000))
+    for each in record.get("failures", ()):
+        again = "" if each["commonest"] in SILENT else "; --overwrite asks again those without an answer"
+        typer.echo(one_line(f"{each['model']}: {failure(each)}", 400) + again, err=True)
     typer.echo(done.path)

@@ -25,18 +25,20 @@ from augment.manifest import MANIFEST, publish
 from augment.places import home
 from augment.records import fingerprint
 from augment.replies import ReplyStore
+from augment.tables import one_line
 from finetune.evaluation.answering import Candidate, Manner, Paid, answers_of, given
 from finetune.evaluation.candidates import candidates
 from finetune.evaluation.card import evaluation_card
 from finetune.evaluation.exam import Exam, open_exam, read_answers
-from finetune.evaluation.floor import GOLD, ceiling, floor
+from finetune.evaluation.floor import BESIDE, GOLD, ceiling, few_of, floor
 from finetune.evaluation.judging import Judge, judge
 from finetune.evaluation.plots import judge_plot, rates_plot, similarity_plot
 from finetune.evaluation.recipe import EvaluationRecipe
-from finetune.evaluation.results import differences, histograms, metrics_of, parted, table, verdict
+from finetune.evaluation.results import differences, failures, histograms, metrics_of, parted, table, verdict
 from finetune.scorers import TABLE
 
 RECORD = "evaluation.json"
+JUDGED = "judge.svg"
 EVALUATIONS = Path("evaluations")
 FLOOR_JUDGED = 200
 """Rows of the floor and of the gold answers that a judge sees at most: enough for an interval of a few hundredths."""
@@ -98,7 +100,11 @@ def sit(recipe: EvaluationRecipe) -> Sitting:
         exam = Exam(exam.name, exam.card, exam.rows.head(recipe.limit), exam.notes)
         answers = {name: column[: recipe.limit] for name, column in answers.items()}
     who = tuple(candidates(recipe, exam)) if recipe.answers is None else ()
+    for name in (each for each in (*answers, *(each.name for each in who)) if each in BESIDE):
+        raise RecipeError(f"a model cannot be called '{name}', which is in every table already; rename it")
     judge = _judge(recipe, exam)
+    if judge is not None:
+        exam = _noted(exam)
     parts = [exam.fingerprint, exam.card.model_dump(), answers, [each.told() for each in who], judge and judge.told()]
     identity = fingerprint("evaluation", *parts, asdict(_manner(recipe)), recipe.seed)
     out = recipe.out or EVALUATIONS / f"{exam.name}-{identity[:8]}"
@@ -114,6 +120,17 @@ def _judge(recipe: EvaluationRecipe, exam: Exam) -> Judge | None:
             f"--judge needs dimensions, and {named}; give the exam a card, such as chbench or a TOML file"
         )
     return open_judge(recipe)
+
+
+def _noted(exam: Exam) -> Exam:
+    """The exam with a note of the rows that no judge will see."""
+    counts = exam.rows["label"].value_counts(sort=True)
+    without = {label: count for label, count in counts.iter_rows() if exam.card.group_of(label) is None}
+    if not without:
+        return exam
+    named = ", ".join(one_line(label or "no label", 40) for label in list(without)[:5])
+    note = f"{sum(without.values()):,} questions are not judged: no group of the card has their label ({named})"
+    return Exam(exam.name, exam.card, exam.rows, (*exam.notes, note))
 
 
 def open_judge(recipe: EvaluationRecipe) -> Judge:
@@ -160,10 +177,12 @@ def evaluate(sitting: Sitting, step: Callable[[str], None] = lambda _: None) -> 
             "scores.parquet": buffer.getvalue(),
             "similarity.svg": similarity_plot(record).encode(),
             "rates.svg": rates_plot(record).encode(),
-            **({"judge.svg": judge_plot(record).encode()} if sitting.judge else {}),
+            **({JUDGED: judge_plot(record).encode()} if sitting.judge else {}),
             "README.md": evaluation_card(record).encode(),
         }
         publish(out, files, {"augment": __version__, "kind": "evaluation", "identity": sitting.identity})
+        if sitting.judge is None:
+            (out / JUDGED).unlink(missing_ok=True)  # of an evaluation that this one has replaced
         return Evaluated(out, record)
     finally:
         lock.release()
@@ -172,19 +191,21 @@ def evaluate(sitting: Sitting, step: Callable[[str], None] = lambda _: None) -> 
 def _finished(sitting: Sitting) -> dict[str, Any] | None:
     """The record of the same evaluation, if it is in the folder; nothing else is ever written over unasked."""
     out = sitting.out
-    others = {each.name for each in out.iterdir()} - {LOCK, HOLDER}
+    others = {each.name for each in out.iterdir()} - {LOCK, HOLDER, f".{RECORD}.part"}
     if not others:
         return None
     try:
         found: dict[str, Any] = json.loads((out / RECORD).read_text("utf-8"))
+        if found["kind"] != "evaluation":
+            raise ValueError("another record")
         same = found["identity"] == sitting.identity and (out / MANIFEST).is_file()
-    except (OSError, ValueError, KeyError):
-        if not (out / MANIFEST).exists() and others <= {RECORD, "scores.parquet", "README.md"}:
-            return None
+    except (OSError, ValueError, KeyError, TypeError):
         raise RunError(f"{out} is not empty and holds no evaluation; choose another --out") from None
+    if sitting.recipe.overwrite:
+        return None
     if same:
         return found
-    if (out / MANIFEST).is_file() and not sitting.recipe.overwrite:
+    if (out / MANIFEST).is_file():
         raise RunError(f"{out} holds another evaluation; choose another --out, or add --overwrite")
     return None
 
@@ -203,7 +224,7 @@ def _scored(sitting: Sitting, paid: Paid, step: Callable[[str], None]) -> tuple[
             beside = pl.concat([beside, ceiling(exam)])
         answered, beside = by_rule(pl.concat(frames)), by_rule(beside)
         if sitting.judge is not None:
-            card, few = exam.card, exam.rows["id"].head(FLOOR_JUDGED).to_list()
+            card, few = exam.card, few_of(exam, FLOOR_JUDGED, recipe.seed)
             answered = judge(answered, card, sitting.judge, store, paid, partial(step, "judge"))
             seen = judge(
                 beside.filter(pl.col("id").is_in(few)), card, sitting.judge, store, paid, partial(step, "judge")
@@ -245,6 +266,7 @@ def _record(sitting: Sitting, scores: pl.DataFrame, beside: pl.DataFrame, paid: 
         "manner": asdict(_manner(recipe)) if sitting.candidates else None,
         "metrics": metrics_of(scores),
         "table": lines,
+        "failures": failures(scores),
         "floor": lowest,
         "gold": [each for each in under if each["name"] == GOLD],
         "differences": apart,

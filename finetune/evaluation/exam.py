@@ -7,7 +7,7 @@ group of rows; without one any file with questions and gold answers is an exam.
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
@@ -23,6 +23,7 @@ from augment.records import fingerprint, row_id
 from augment.registry import closest
 from augment.reopen import reopened
 from augment.sources import open_source, open_tables
+from augment.tables import one_line
 
 ROWS = {"id": pl.String, "label": pl.String, "query": pl.String, "gold": pl.String}
 
@@ -212,7 +213,14 @@ def read_answers(file: Path, name: str = "") -> tuple[Exam, dict[str, list[str |
         raise SourceError(f"no row of {file} has a {query}; check the file")
     notes = (f"rows left out: {lost:,} without a question",) if lost else ()
     exam = Exam(Path(name).stem or file.stem, card, pl.DataFrame(rows, schema=ROWS, orient="row"), notes)
-    return exam, {model: list(column) for model, column in zip(models, zip(*answers, strict=True), strict=True)}
+    shown = {model: one_line(model) for model in models}  # a drawn name must be without controls, and short
+    if len(set(shown.values())) < len(models):
+        raise SourceError(f"{file} has two columns with the name {_twice(list(shown.values()))}; rename one")
+    return exam, {shown[model]: list(column) for model, column in zip(models, zip(*answers, strict=True), strict=True)}
+
+
+def _twice(names: Sequence[str]) -> str:
+    return next(name for name in names if names.count(name) > 1)
 
 
 def _column(table: Table, file: Path, names: tuple[str, ...]) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 import altair as alt
 import polars as pl
 
+from augment.tables import one_line
 from finetune.curves import svg
 from finetune.evaluation.judging import PREFIX
 from finetune.evaluation.results import SHARES, SIMILARITY
@@ -71,7 +72,7 @@ def judge_plot(record: Mapping[str, Any]) -> str:
     for group, dimensions in record["judge"]["dimensions"].items():
         label = group if any(line["label"] == group for line in record["table"]) else None
         names = [f"{PREFIX}{each['name']}" for each in dimensions]
-        panels.append(_points(record, names, label, group, x))
+        panels.append(_points(record, names, label, one_line(group), x))
     return svg(alt.hconcat(*panels))
 
 

@@ -16,6 +16,11 @@ CALIBRATE = "judge"
 MANY_VOTES = 0.7
 """A judge's temperature when it votes more than once: equal votes would be one."""
 
+ANSWERED = ("path", "map", "holdout", "everything", "system", "temperature")
+"""What means nothing where the answers exist already."""
+CALIBRATING = ("answers", "base", "adapter", "llm", "map", "holdout", "everything", "system", "temperature", "out")
+"""What means nothing where a judge is calibrated."""
+
 
 def _several(value: Any) -> Any:
     return [value] if isinstance(value, str | Path) else value
@@ -67,6 +72,7 @@ def read_evaluation_recipe(flags: Mapping[str, Any], file: Path | None = None) -
     """
     recipe = read_keys(EvaluationRecipe, flags, file, "recipe")
     if recipe.card == CALIBRATE:
+        _without(recipe, CALIBRATING, "augment evaluate judge scores answers that have scores; give those with --exam")
         return recipe
     asked = recipe.base is not None or recipe.adapter or recipe.llm
     if not (recipe.card or recipe.exam or recipe.answers):
@@ -77,4 +83,13 @@ def read_evaluation_recipe(flags: Mapping[str, Any], file: Path | None = None) -
         )
     if recipe.answers is not None and (asked or recipe.exam):
         raise RecipeError("--answers holds the exam and its answers; leave out --exam, --base, --adapter and --llm")
+    if recipe.answers is not None:
+        _without(recipe, ANSWERED, "--answers holds the exam and its answers")
     return recipe
+
+
+def _without(recipe: EvaluationRecipe, useless: tuple[str, ...], why: str) -> None:
+    blank = EvaluationRecipe()
+    given = [f"--{key.replace('_', '-')}" for key in useless if getattr(recipe, key) != getattr(blank, key)]
+    if given:
+        raise RecipeError(f"{why}; leave out {' and '.join(given)}")

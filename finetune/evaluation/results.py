@@ -10,6 +10,7 @@ import polars as pl
 
 from augment.intervals import Interval, bootstrap, paired, share
 from finetune.evaluation.exam import ExamCard
+from finetune.evaluation.floor import UNRELATED
 from finetune.evaluation.judging import JUDGE, PREFIX
 from finetune.scorers.similarity import histogram
 
@@ -18,6 +19,8 @@ SHARES = ("failed", "refused", "truncated", "no_verdict")
 LOWER = frozenset({*SHARES, "length"})
 """Metrics of which more is not better."""
 SIMILARITY = ("cosine", "jaccard")
+SAID = (JUDGE, *SIMILARITY)
+"""Metrics that the verdict goes by."""
 PARTS = 8
 """Parts of an exam that get tables of their own, at most."""
 
@@ -68,18 +71,22 @@ def table(scores: pl.DataFrame) -> list[dict[str, Any]]:
 
 
 def differences(scores: pl.DataFrame, over: str) -> list[dict[str, Any]]:
-    """What each model scores more than the model `over`, row by row, with the paired bootstrap's 95 % interval."""
+    """What each model scores more than the model `over`, row by row, with the paired bootstrap's 95 % interval.
+
+    Every model has the same rows in the same order.
+    """
     lines = []
     for model in scores["model"].unique(maintain_order=True):
         if model == over:
             continue
         for label in _parts(scores):
+            # by place, not by id: a file of answers may hold the same row twice
             ours, theirs = _rows(scores, model, label), _rows(scores, over, label)
-            both = ours.join(theirs, on="id", suffix="_over", maintain_order="left")
             for metric in _metrics(scores, label):
-                known = both.select(pl.col(metric, f"{metric}_over").cast(pl.Float64)).drop_nulls()
+                both = {"ours": ours[metric].cast(pl.Float64), "theirs": theirs[metric].cast(pl.Float64)}
+                known = pl.DataFrame(both).drop_nulls()
                 if len(known):
-                    found = paired(known[metric].to_numpy(), known[f"{metric}_over"].to_numpy())
+                    found = paired(known["ours"].to_numpy(), known["theirs"].to_numpy())
                     lines.append({"model": model, "over": over, "label": label, "metric": metric, **_told(found)})
     return lines
 
@@ -97,28 +104,58 @@ def histograms(scores: pl.DataFrame) -> list[dict[str, Any]]:
     return lines
 
 
+def failures(scores: pl.DataFrame) -> list[dict[str, Any]]:
+    """For each model whose engine failed, how often and with which error, the commonest one."""
+    lost = scores.filter(pl.col("failed") & pl.col("error").is_not_null())
+    lines = []
+    for model in lost["model"].unique(maintain_order=True):
+        counts = (
+            lost.filter(pl.col("model") == model)["error"]
+            .value_counts()
+            .sort("count", "error", descending=[True, False])
+        )
+        lines.append({"model": model, "rows": int(counts["count"].sum()), "commonest": counts["error"][0]})
+    return lines
+
+
 def verdict(
     lines: Sequence[Mapping[str, Any]], floor: Sequence[Mapping[str, Any]], apart: Sequence[Mapping[str, Any]]
 ) -> str:
-    """Whether models differ by more than chance, in a sentence each; without two, how the one stands to the floor."""
+    """Whether models differ by more than chance, in a sentence each, and which of them are not above the floor."""
     said = []
     for model in dict.fromkeys(line["model"] for line in apart):
         found = [line for line in apart if line["model"] == model and line["label"] is None]
-        told = {line["metric"]: line for line in found if line["metric"] in (JUDGE, "cosine", "jaccard")}
+        told = {line["metric"]: line for line in found if line["metric"] in SAID}
         over = found[0]["over"]
-        parts = [_compared(metric, told[metric]) for metric in (JUDGE, "cosine", "jaccard") if metric in told]
-        if any(_sure(line) for line in told.values()):
+        parts = [_compared(metric, told[metric]) for metric in SAID if metric in told]
+        if not told:
+            said.append(f"{model} and {over} cannot be compared: there is neither a gold answer nor a judge's verdict.")
+        elif all(line["low"] is None for line in told.values()):
+            said.append(f"{model} and {over} cannot be compared by one question: {', '.join(parts)}.")
+        elif any(_sure(line) for line in told.values()):
             said.append(f"{model} against {over}: {', '.join(parts)}.")
         else:
             said.append(f"{model} and {over} differ by no more than chance: {', '.join(parts)}.")
-    bottom = next((each for each in floor if each["metric"] == "cosine" and each["label"] is None), None)
-    for line in lines:
-        if bottom and line["metric"] == "cosine" and line["label"] is None:
-            high, low = bottom["high"] or bottom["mean"], line["low"] if line["low"] is not None else line["mean"]
-            if low <= high:
-                what = f"cosine {line['mean']:.2f} is no more than that of answers to other questions"
-                said.append(f"{line['model']}: its {what} ({bottom['mean']:.2f}).")
-    return " ".join(said) or "one model, above the floor of answers to other questions; give a second one to compare."
+    whole = [line for line in lines if line["label"] is None]
+    for line in whole:
+        if line["metric"] == "failed" and line["mean"] == 1:
+            said.append(f"{line['model']} answered nothing.")
+    under = (each for each in floor if each["name"] == UNRELATED and each["metric"] == "cosine")
+    bottom = next((each for each in under if each["label"] is None), None)
+    above = [line for line in whole if line["metric"] == "cosine" and line["mean"] > 0] if bottom else []
+    for line in above:
+        assert bottom is not None
+        high, low = bottom["high"] or bottom["mean"], line["low"] if line["low"] is not None else line["mean"]
+        if low <= high:
+            what = "no more than chance above" if line["mean"] > bottom["mean"] else "not above"
+            said.append(
+                f"{line['model']}: its cosine {line['mean']:.2f} is {what} that of answers to other questions "
+                f"({bottom['mean']:.2f})."
+            )
+    if said:
+        return " ".join(said)
+    where = "its cosine is above that of answers to other questions" if above else "and no floor to compare it with"
+    return f"one model, {where}; give a second one to compare."
 
 
 def _compared(metric: str, line: Mapping[str, Any]) -> str:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from augment.tables import one_line
 from finetune.evaluation.judging import PREFIX
 from finetune.evaluation.results import SHARES, SIMILARITY
 from finetune.scorers.similarity import BINS
+
+_MARKS = re.compile(r"[\\`*<>|]|\](?=\()")
 
 
 def cell(line: Mapping[str, Any] | None, metric: str, *, signed: bool = False) -> str:
@@ -74,6 +78,11 @@ def labels(record: Mapping[str, Any]) -> list[str]:
     return [each for each in dict.fromkeys(line["label"] for line in record["table"]) if each is not None]
 
 
+def failure(line: Mapping[str, Any]) -> str:
+    """How many answers of a model failed, and why."""
+    return f"{line['rows']:,} answers failed, most often with: {line['commonest']}"
+
+
 def title(metric: str) -> str:
     """A metric as people read it."""
     return metric.replace(PREFIX, "judge: ").replace("_", " ")
@@ -83,10 +92,15 @@ def _bin(place: int) -> str:
     return f"[{place / BINS:g}, {(place + 1) / BINS:g}{']' if place == BINS - 1 else ')'}"
 
 
+def plain(text: str, limit: int = 120) -> str:
+    """Foreign text on one line, shown by Markdown as it stands: no link, image, mark-up or column of its own."""
+    return _MARKS.sub(r"\\\g<0>", one_line(text, limit))
+
+
 def markdown(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     """A table's lines in Markdown."""
 
     def line(cells: Sequence[str]) -> str:
-        return "| " + " | ".join(each.replace("|", "\\|") for each in cells) + " |"
+        return "| " + " | ".join(map(plain, cells)) + " |"
 
     return [line(headings), "|---" * len(headings) + "|", *map(line, rows)]

@@ -7,6 +7,8 @@ from typing import Any, ClassVar
 
 import polars as pl
 
+from finetune.scorers.similarity import is_failed
+
 
 @dataclass(frozen=True)
 class Length:
@@ -16,4 +18,5 @@ class Length:
     scores: ClassVar[dict[str, Any]] = {"length": pl.Int64}
 
     def __call__(self, frame: pl.DataFrame) -> pl.DataFrame:
-        return frame.with_columns(pl.col("answer").str.len_chars().cast(pl.Int64).alias("length"))
+        there = ~is_failed(frame["answer"])
+        return frame.with_columns(pl.when(there).then(pl.col("answer").str.len_chars().cast(pl.Int64)).alias("length"))

@@ -223,6 +223,146 @@ def test_an_adapter_that_was_trained_on_the_exam_is_found_out(augment, trained, 
     assert "**2 of these questions are in the training data of mine**" in (place / "found/README.md").read_text()
 
 
+def written(place: Path, rows: list[list[str]], head: tuple[str, ...] = ("query", "gold", "label", "A", "B")) -> Path:
+    with (place / "given.csv").open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([head, *rows])
+    return place / "given.csv"
+
+
+def test_a_row_that_stands_there_twice_is_two_rows_and_no_more(augment, place):
+    row = ["头疼怎么办？", "多休息多喝水。", "physical"]
+    rows = [
+        [*row, "多休息。", "多喝水。"],
+        [*row, "多喝水。", "就医。"],
+        ["失眠怎么办？", "早睡。", "mental", "早睡。", "睡"],
+    ]
+    assert augment("evaluate", "--answers", written(place, rows), "--out", "found").code == 0
+    record = record_in(place / "found")
+    gain = difference(record, "B", "cosine")
+    assert gain["rows"] == 3
+    assert gain["mean"] == pytest.approx(mean(record, "B", "cosine") - mean(record, "A", "cosine"))
+
+
+def test_a_failed_answer_has_no_length(augment, place):
+    rows = [[f"问{n}", f"答案{n}", "a", "None!" if n else "十个字的答案", ""] for n in range(3)]
+    augment("evaluate", "--answers", written(place, rows), "--out", "found")
+    record = record_in(place / "found")
+    assert mean(record, "A", "length") == 6
+    assert not [each for each in record["table"] if each["model"] == "B" and each["metric"] == "length"]
+
+
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        (
+            [["一", "", "", "甲", "乙"], ["二", "", "", "丙", "丁"]],
+            "B and A cannot be compared: there is neither a gold",
+        ),
+        ([["一", "答案", "", "答", "案"]], "B and A cannot be compared by one question: cosine"),
+        ([[str(n), f"答案{n}", "", f"答案{n}", "None!"] for n in range(9)], "B answered nothing."),
+    ],
+)
+def test_the_verdict_says_when_there_is_nothing_to_compare(augment, place, rows, said):
+    ran = augment("evaluate", "--answers", written(place, rows), "--out", "found")
+    assert ran.code == 0 and said in record_in(place / "found")["verdict"]
+
+
+def test_without_a_floor_nothing_is_said_to_be_above_it(augment, place):
+    rows = [["一", "", "甲"], ["二", "", "乙"]]
+    augment("evaluate", "--answers", written(place, rows, ("query", "gold", "A")), "--out", "found")
+    assert record_in(place / "found")["verdict"].startswith("one model, and no floor to compare it with")
+    lone = written(place, [["一", "答案", "答"]], ("query", "gold", "A"))
+    augment("evaluate", "--answers", lone, "--out", "lone")
+    record = record_in(place / "lone")
+    assert {each["name"] for each in record["floor"]} == {"canned refusal"}
+    assert record["verdict"].startswith("one model, and no floor to compare it with")
+
+
+def test_hostile_names_neither_draw_nor_drive_anything(augment, place):
+    names = ("<img src=x onerror=alert(1)>", "a|b`c`", "red\x1b[31m", "[x](http://evil)")
+    rows = [[f"问{n}", f"答案{n}", *"甲乙丙丁"] for n in range(4)]
+    ran = augment("evaluate", "--answers", written(place, rows, ("query", "gold", *names)), "--out", "found")
+    assert ran.code == 0 and "\x1b" not in ran.out + ran.err
+    card = (place / "found/README.md").read_text("utf-8").partition("```sh")[0]
+    assert "<img" not in card.replace("\\<", "") and "](http" not in card.replace("\\]", "")
+    assert "\x1b" not in card + (place / "found/similarity.svg").read_text("utf-8")
+    head = next(line for line in card.splitlines() if line.startswith("| all |"))
+    assert head.replace("\\|", "").count("|") == 1 + 1 + 4 + 2
+    ran = augment("evaluate", "--answers", written(place, rows, ("query", "gold", "a", "b", "c", "canned refusal")))
+    assert ran.code == 2 and "a model cannot be called 'canned refusal'" in ran.err
+
+
+def test_what_the_terminal_shows_has_every_dimension(judging, answers):
+    ran = judging("evaluate", "chbench", "--answers", answers, "--judge", "judging", "--out", "found")
+    lines = [line.split() for line in ran.out.splitlines()]
+    first = {line[0] for line in lines if line}
+    assert {"mental", "physical"} <= first and ["judge:", "safety"] in [line[:2] for line in lines]
+    assert sum(line[:2] == ["mental", "cosine"] for line in lines) == 1  # the paper's table, for each half
+
+
+def test_the_judge_sees_the_floor_of_every_group(judging, place, monkeypatch):
+    monkeypatch.setattr("finetune.evaluation.evaluate.FLOOR_JUDGED", 6)
+    rows = [[f"问{n}", f"答案的第{n}条", "mental" if n < 20 else "physical", "答", "案"] for n in range(30)]
+    rows += [["另", "一条", "other", "答", "案"]]
+    ran = judging("evaluate", "chbench", "--answers", written(place, rows), "--judge", "judging", "--out", "found")
+    assert "1 questions are not judged: no group of the card has their label (other)" in ran.err
+    floor = record_in(place / "found")["floor"]
+    seen = {
+        each["label"]: each["rows"] for each in floor if each["name"] == "canned refusal" and each["metric"] == "judge"
+    }
+    assert seen == {None: 6, "mental": 4, "physical": 2}
+
+
+def test_an_adapter_of_another_base_or_task_is_refused_before_anybody_answers(augment, trained, place):
+    _, adapter = trained
+    other = save_base(place / "other", hidden_size=32)
+    ran = augment("evaluate", "sample", "--base", other, "--adapter", adapter, "--out", "found")
+    assert ran.code == 2 and "does not fit" in ran.err and ran.err.count("\n") == 1, ran.err
+    (place / "cls").mkdir()
+    for name in ("adapter_config.json", "adapter_model.safetensors"):
+        (place / "cls" / name).write_bytes((adapter / name).read_bytes())
+    config = json.loads((place / "cls/adapter_config.json").read_text())
+    (place / "cls/adapter_config.json").write_text(json.dumps({**config, "task_type": "SEQ_CLS"}))
+    ran = augment("evaluate", "sample", "--adapter", place / "cls", "--out", "found")
+    assert ran.code == 2 and "was trained to classify" in ran.err
+
+
+def test_answers_that_failed_are_told_and_asked_again_on_demand(augment, place):
+    words = ["evaluate", "sample", "--llm", "openai:test-model", "--out", "found"]
+    with serve(fail_400_share=0.4) as server:
+        ran = augment(*words, "--base-url", server.url)
+        assert ran.code == 0 and "answers failed, most often with: HTTP 400" in ran.err
+        assert "--overwrite asks again" in ran.err
+        assert "answers failed, most often with: HTTP 400" in (place / "found/README.md").read_text("utf-8")
+    failed = record_in(place / "found")["failures"][0]["rows"]
+    with serve() as server:
+        again = augment(*words, "--base-url", server.url, "--overwrite")
+        assert again.code == 0, again.err
+        assert server.stats()["calls"] == failed
+    assert record_in(place / "found")["failures"] == []
+
+
+def test_a_folder_is_taken_over_only_if_an_evaluation_was_begun_in_it(augment, answers, place):
+    words = ["evaluate", "chbench", "--answers", answers, "--out"]
+    for name, file, text in (("mine", "README.md", "dear"), ("odd", "evaluation.json", "[]")):
+        (place / name).mkdir()
+        (place / name / file).write_text(text)
+        ran = augment(*words, name)
+        assert ran.code == 2 and "holds no evaluation" in ran.err
+        assert (place / name / file).read_text() == text
+    (place / "begun").mkdir()
+    (place / "begun/.evaluation.json.part").write_text("{")  # what a kill at the worst moment leaves
+    assert augment(*words, "begun").code == 0
+
+
+def test_a_plot_of_the_judge_does_not_outlive_its_evaluation(judging, answers, place):
+    words = ["evaluate", "chbench", "--answers", answers, "--out", "found"]
+    judging(*words, "--judge", "judging")
+    assert (place / "found/judge.svg").exists()
+    judging(*words, "--overwrite")
+    assert not (place / "found/judge.svg").exists()
+
+
 def test_a_finished_evaluation_is_not_done_again_nor_written_over(augment, answers, place):
     first = augment("evaluate", "chbench", "--answers", answers, "--out", "found")
     before = (place / "found/manifest.json").stat().st_mtime_ns
@@ -291,7 +431,8 @@ def test_thoughts_are_no_part_of_an_answer():
     from finetune.evaluation.answering import without_thoughts
 
     assert without_thoughts("<think>\n嗯，\n头疼……\n</think>\n\n多休息。") == "多休息。"
-    assert without_thoughts("<think>没想完") == "<think>没想完"
+    assert without_thoughts("<think>没想完") is None
+    assert without_thoughts("头疼……\n</think>\n\n多休息。") == "多休息。"  # the template opened the thought
     assert without_thoughts("<think>想完了，没有话</think>") is None
 
 
@@ -307,6 +448,11 @@ def test_thoughts_are_no_part_of_an_answer():
         (["--exam", "nothing.csv", "--llm", "echo"], "no file or folder nothing.csv"),
         (["--answers", "nothing.csv"], "no file or folder nothing.csv"),
         (["--answers", "nothing.csv", "--llm", "echo"], "leave out --exam, --base, --adapter and --llm"),
+        (["--answers", "a.csv", "--map", "prompt=q"], "--answers holds the exam and its answers; leave out --map"),
+        (
+            ["judge", "--answers", "a.csv"],
+            "scores answers that have scores; give those with --exam; leave out --answers",
+        ),
         (["sample", "--llm", "echo", "--judge-sees", "all"], "judge-sees: input should be 'answer' or 'question'"),
         (["sample", "--llm", "echo", "--votes", "0"], "votes: input should be greater than or equal to 1"),
         (["sample", "--llm", "echo", "--holdout", "x%"], "holdout: 'x%' is no share"),

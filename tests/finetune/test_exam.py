@@ -151,10 +151,28 @@ def test_the_floor_answers_each_question_with_anothers_gold_of_the_same_label(tm
     assert set(found.filter(found["model"] == REFUSAL)["answer"].str.slice(0, 9)) == {"I'm sorry"}
 
 
+def test_the_same_question_or_gold_again_is_not_unrelated(tmp_path):
+    rows = [
+        ("头疼", "多休息", "a"),
+        ("头疼", "多喝水", "a"),
+        ("牙疼", "多休息", "a"),
+        ("失眠", "早睡", "a"),
+        ("胃疼", "少吃", "a"),
+    ]
+    file = tmp_path / "mine.jsonl"
+    lines = [dict(zip(("query", "gold", "label"), row, strict=True)) for row in rows]
+    file.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    asked = {gold: {row[0] for row in rows if row[1] == gold} for _, gold, _ in rows}
+    for seed in range(20):
+        found = floor(open_exam(file=str(file)), seed)
+        for row in found.filter(found["model"] == UNRELATED).iter_rows(named=True):
+            assert row["answer"] != row["gold"] and asked[row["answer"]] != {row["query"]}
+
+
 def test_a_question_alone_in_its_label_gets_an_answer_of_another(tmp_path):
     file = tmp_path / "mine.jsonl"
     lines = [{"query": f"q{n}", "gold": f"g{n}", "label": str(min(n, 1))} for n in range(2)]
     file.write_text("".join(json.dumps(line) + "\n" for line in lines))
     assert floor(open_exam(file=str(file)))["answer"].to_list()[:2] == ["g1", "g0"]
     file.write_text(json.dumps(lines[0]) + "\n")
-    assert floor(open_exam(file=str(file)))["answer"].to_list()[0] is None
+    assert floor(open_exam(file=str(file)))["model"].to_list() == [REFUSAL]
