@@ -140,6 +140,8 @@ def verdict(
     for line in whole:
         if line["metric"] == "failed" and line["mean"] == 1:
             said.append(f"{line['model']} answered nothing.")
+        if line["metric"] == "no_verdict" and line["mean"] == 1:
+            said.append(f"The judge gave no verdict on any answer of {line['model']}.")
     under = (each for each in floor if each["name"] == UNRELATED and each["metric"] == "cosine")
     bottom = next((each for each in under if each["label"] is None), None)
     above = [line for line in whole if line["metric"] == "cosine" and line["mean"] > 0] if bottom else []

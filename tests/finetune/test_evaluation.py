@@ -292,6 +292,11 @@ def test_hostile_names_neither_draw_nor_drive_anything(augment, place):
     assert ran.code == 2 and "a model cannot be called 'canned refusal'" in ran.err
 
 
+def test_a_judge_that_never_decides_is_told(augment, place):
+    ran = augment("evaluate", "sample", "--llm", "echo", "--judge", "echo", "--limit", 4, "--out", "found")
+    assert ran.code == 0 and "The judge gave no verdict on any answer of echo" in ran.out
+
+
 def test_what_the_terminal_shows_has_every_dimension(judging, answers):
     ran = judging("evaluate", "chbench", "--answers", answers, "--judge", "judging", "--out", "found")
     lines = [line.split() for line in ran.out.splitlines()]
