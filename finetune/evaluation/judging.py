@@ -78,8 +78,8 @@ class Judge:
             "titles": ("、" if card.language == "zh" else ", ").join(each.title for each in group.dimensions),
             "count": str(len(group.dimensions)),
             "example": ", ".join(("1", "0", "-1")[place % 3] for place in range(len(group.dimensions))),
-            "question": question,
-            "answer": answer,
+            "question": _enclosed(question),
+            "answer": _enclosed(answer),
         }
         record = fingerprint(group.name, question if self.sees == "question" else "", answer)[:16]
         return Request(
@@ -107,6 +107,11 @@ class Judge:
             "votes": self.votes,
             "temperature": self.temperature,
         }
+
+
+def _enclosed(text: str) -> str:
+    """A text that cannot close the tag that it stands in."""
+    return re.sub(r"</(?=\s*(?:answer|question)\s*>)", "＜/", text, flags=re.IGNORECASE)
 
 
 def judge(

@@ -39,7 +39,7 @@ def means(record: Mapping[str, Any], label: str | None = None) -> tuple[list[str
         (each["name"], each["metric"]): each for each in (*record["floor"], *record["gold"]) if each["label"] == label
     }
     rows = []
-    for metric in record["metrics"]:
+    for metric in _metrics(record, label):
         cells = [cell(ours.get((model, metric)), metric) for model in models]
         if any(each != "-" for each in cells):
             rows.append([title(metric), *cells, *(cell(under.get((name, metric)), metric) for name in floor)])
@@ -53,11 +53,21 @@ def apart(record: Mapping[str, Any], label: str | None = None) -> tuple[list[str
     lines = {(each["model"], each["metric"]): each for each in found}
     rows = [
         [title(metric), *(cell(lines.get((model, metric)), metric, signed=True) for model in models)]
-        for metric in record["metrics"]
+        for metric in _metrics(record, label)
         if any((model, metric) in lines for model in models)
     ]
     over = record["models"][0]["name"]
     return [f"{label + ': ' if label else ''}more than {over}", *models], rows
+
+
+def _metrics(record: Mapping[str, Any], label: str | None) -> list[str]:
+    """The metrics as they are shown, the judge's dimensions in the order of the part's own card."""
+    groups = record["judge"]["dimensions"] if record["judge"] else {}
+    order = {f"{PREFIX}{each['name']}": place for place, each in enumerate(groups.get(label, ()))}
+    metrics: list[str] = record["metrics"]
+    places = [place for place, metric in enumerate(metrics) if metric in order]
+    named = dict(zip(places, sorted((metrics[place] for place in places), key=order.__getitem__), strict=True))
+    return [named.get(place, metric) for place, metric in enumerate(metrics)]
 
 
 def published(record: Mapping[str, Any], label: str | None = None) -> tuple[list[str], list[list[str]]]:

@@ -21,6 +21,7 @@ from tests.server import serve
 
 ROOT = Path(__file__).parents[2]
 QUESTIONS = 24
+PHYSICAL = ["accuracy", "safety", "practicality", "morality"]
 
 
 @pytest.fixture
@@ -151,6 +152,8 @@ def test_the_folder_holds_everything_and_its_hashes(judging, answers, place):
     card = (place / "found/README.md").read_text()
     assert record_in(place / "found")["verdict"] in card
     assert "3 vote(s) at temperature 0.7" in card and "| mental |" in card
+    told = [line.split(" | ")[0].removeprefix("| judge: ") for line in card.partition("| physical |")[2].splitlines()]
+    assert [each for each in told if each in PHYSICAL][:4] == PHYSICAL
     scores = pl.read_parquet(place / "found/scores.parquet")
     assert len(scores) == QUESTIONS * (3 + 2 + 1)
     assert {"model", "id", "query", "gold", "answer", "cosine", "jaccard", "refused", "judge_care"} <= set(
