@@ -147,10 +147,8 @@ def _coverage(known: space.Topics, shares: dict[str, NDArray[np.int32]], sets: S
                 "exam questions nearer to a variant than to any seed",
                 [float((each > base + 1e-6).mean()) for each in near],
             )
-    note = "Likeness: median cosine of character n-grams, which sees wording, not meaning."
-    return Table(
-        "Coverage", ["", *(each.name for each in variants)], rows, note=note if asked is not None else _NO_EXAM
-    )
+    note = _LIKENESS if asked is not None else _NO_EXAM
+    return Table("Coverage", ["", *(each.name for each in variants)], rows, note=note)
 
 
 def _nearest(asked: Any, others: Sequence[Any]) -> NDArray[np.float64]:

@@ -16,8 +16,6 @@ from finetune.scorers.similarity import histogram
 
 SHARES = ("failed", "refused", "truncated", "no_verdict")
 """Metrics that are yes or no a row."""
-LOWER = frozenset({*SHARES, "length"})
-"""Metrics of which more is not better."""
 SIMILARITY = ("cosine", "jaccard")
 SAID = (JUDGE, *SIMILARITY)
 """Metrics that the verdict goes by."""
