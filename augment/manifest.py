@@ -55,8 +55,12 @@ def publish(folder: Path, files: Mapping[str, bytes], record: Mapping[str, Any])
 
 def _replace(path: Path, content: bytes) -> None:
     beside = path.with_name(f".{path.name}.part")
-    with beside.open("wb") as file:
-        file.write(content)
-        file.flush()
+    beside.write_bytes(content)
+    settle(beside, path)
+
+
+def settle(beside: Path, target: Path) -> None:
+    """Put a finished file in its place, on the disk before under its name."""
+    with beside.open("rb+") as file:
         os.fsync(file.fileno())
-    beside.replace(path)
+    beside.replace(target)

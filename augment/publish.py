@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,7 +16,7 @@ from augment import __version__
 from augment.dataset_card import dataset_card
 from augment.errors import RunError
 from augment.lock import LOCK, Lock
-from augment.manifest import MANIFEST, digest_of, manifest_of
+from augment.manifest import MANIFEST, digest_of, manifest_of, settle
 from augment.plan import Plan
 from augment.records import POSITION, SCHEMA, VERDICT
 from augment.review.decisions import REVIEWED_FILE
@@ -191,13 +190,13 @@ class Workshop:
                 if len(frame):
                     whole = pl.concat([empty, frame], how="diagonal").select(list(schema))
                     writer.write_table(whole.to_arrow())
-        _settle(beside, target)
+        settle(beside, target)
 
     def _write(self, name: str, content: bytes) -> None:
         target = self.folder / name
         beside = target.with_name(target.name + ".tmp")
         beside.write_bytes(content)
-        _settle(beside, target)
+        settle(beside, target)
 
 
 def _refuse_foreign(folder: Path, fingerprint: str, overwrite: bool) -> None:
@@ -222,10 +221,3 @@ def _writing(folder: Path) -> Iterator[None]:
     except (OSError, pl.exceptions.ComputeError) as error:
         why = getattr(error, "strerror", None) or str(error).partition("\n")[0]
         raise RunError(f"cannot write to the run folder {folder}: {why}; choose another --out or make room") from None
-
-
-def _settle(beside: Path, target: Path) -> None:
-    """Puts a finished file in its place, on the disk before under its name."""
-    with beside.open("rb+") as file:
-        os.fsync(file.fileno())
-    beside.replace(target)

@@ -8,8 +8,8 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from augment import manifest
 from augment.errors import RunError
-from augment.publish import _settle
 from augment.sources import open_source
 from tests.test_pipeline import curated, run, seeds
 
@@ -18,12 +18,14 @@ from tests.test_pipeline import curated, run, seeds
 def full_disk(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
     """A function after which no summary can be written any more."""
 
+    place = manifest.settle
+
     def settle(beside: Path, target: Path) -> None:
         if target.name == "summary.json":
             raise OSError(28, "full")
-        _settle(beside, target)
+        place(beside, target)
 
-    return lambda: monkeypatch.setattr("augment.publish._settle", settle)
+    return lambda: monkeypatch.setattr("augment.publish.settle", settle)
 
 
 def test_a_run_that_the_disk_has_no_room_for_has_no_manifest(place, full_disk):

@@ -18,10 +18,10 @@ from augment.replies import ReplyStore
 from augment.sources import open_tables
 from augment.tables import aligned, one_line
 from finetune.evaluation.answering import Paid
-from finetune.evaluation.evaluate import open_judge
 from finetune.evaluation.exam import ExamCard, Group, exam_names, read_exam_card
 from finetune.evaluation.judging import PREFIX, Judge, judge
 from finetune.evaluation.recipe import EvaluationRecipe
+from finetune.evaluation.sitting import open_judge
 from finetune.evaluation.tuples import SCORES, parse
 
 DEFAULT = "chbench"

@@ -10,8 +10,9 @@ import typer
 from augment.options import pairs, print_json
 
 if TYPE_CHECKING:
-    from finetune.evaluation.evaluate import Evaluated, Sitting
+    from finetune.evaluation.evaluate import Evaluated
     from finetune.evaluation.recipe import EvaluationRecipe
+    from finetune.evaluation.sitting import Sitting
 
 HARNESS = "harness"
 """The word that prints where the tasks for lm-evaluation-harness are."""
@@ -86,7 +87,7 @@ def evaluate(
     if written.card == CALIBRATE:
         _calibrate(written, json)
         return
-    from finetune.evaluation.evaluate import sit
+    from finetune.evaluation.sitting import sit
 
     sitting = sit(written)
     _announce(sitting)

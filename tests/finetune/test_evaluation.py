@@ -15,43 +15,12 @@ import polars as pl
 import pytest
 
 from augment.manifest import digest_of
-from tests.engines import declare
 from tests.finetune.bases import save_base
+from tests.finetune.evaluations import QUESTIONS, record_in
 from tests.server import serve
 
 ROOT = Path(__file__).parents[2]
-QUESTIONS = 24
 PHYSICAL = ["accuracy", "safety", "practicality", "morality"]
-
-
-@pytest.fixture
-def judging(augment, tmp_path, monkeypatch):
-    monkeypatch.syspath_prepend(str(declare(tmp_path / "declared")))
-    monkeypatch.setenv("TEST_ENGINES_LOG", str(tmp_path / "judged.log"))
-    return augment
-
-
-@pytest.fixture
-def answers(place: Path) -> Path:
-    """Answers of a good model, one that answers other questions, and one that refuses or fails."""
-    gold = [
-        f"第{n}条：{'保持规律作息，' * (n % 3 + 1)}每天走{n * 10}步，必要时到医院检查血压、血糖和{'心' * (n % 4)}电图。不要自行停药。"
-        for n in range(QUESTIONS)
-    ]
-    with (place / "answers.csv").open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(["query", "gold", "label", "other", "good", "bad"])
-        for n, text in enumerate(gold):
-            good = text.replace("保持", "坚持").replace("必要时", "有需要就")
-            bad = ["None!", "很抱歉，我无法回答这个问题。", "没有评审意见"][n % 3]
-            writer.writerow(
-                [f"问题{n}怎么办？", text, ["mental", "physical"][n % 2], gold[(n + 7) % QUESTIONS], good, bad]
-            )
-    return place / "answers.csv"
-
-
-def record_in(folder: Path) -> dict:
-    return json.loads((folder / "evaluation.json").read_text("utf-8"))
 
 
 def mean(record: dict, model: str, metric: str, label: str | None = None) -> float:
@@ -350,49 +319,6 @@ def test_answers_that_failed_are_told_and_asked_again_on_demand(augment, place):
     assert record_in(place / "found")["failures"] == []
 
 
-def test_a_folder_is_taken_over_only_if_an_evaluation_was_begun_in_it(augment, answers, place):
-    words = ["evaluate", "chbench", "--answers", answers, "--out"]
-    for name, file, text in (("mine", "README.md", "dear"), ("odd", "evaluation.json", "[]")):
-        (place / name).mkdir()
-        (place / name / file).write_text(text)
-        ran = augment(*words, name)
-        assert ran.code == 2 and "holds no evaluation" in ran.err
-        assert (place / name / file).read_text() == text
-    (place / "begun").mkdir()
-    (place / "begun/.evaluation.json.part").write_text("{")  # what a kill at the worst moment leaves
-    assert augment(*words, "begun").code == 0
-
-
-def test_a_plot_of_the_judge_does_not_outlive_its_evaluation(judging, answers, place):
-    words = ["evaluate", "chbench", "--answers", answers, "--out", "found"]
-    judging(*words, "--judge", "judging")
-    assert (place / "found/judge.svg").exists()
-    judging(*words, "--overwrite")
-    assert not (place / "found/judge.svg").exists()
-
-
-def test_a_finished_evaluation_is_not_done_again_nor_written_over(augment, answers, place):
-    first = augment("evaluate", "chbench", "--answers", answers, "--out", "found")
-    before = (place / "found/manifest.json").stat().st_mtime_ns
-    again = augment("evaluate", "chbench", "--answers", answers, "--out", "found")
-    assert again.code == 0 and "it was evaluated before" in again.out
-    assert again.out.splitlines()[1:] == first.out.splitlines()
-    assert (place / "found/manifest.json").stat().st_mtime_ns == before
-    other = augment("evaluate", "chbench", "--answers", answers, "--limit", 5, "--out", "found")
-    assert other.code == 2 and "holds another evaluation" in other.err
-    assert record_in(place / "found")["exam"]["rows"] == QUESTIONS
-    forced = augment("evaluate", "chbench", "--answers", answers, "--limit", 5, "--out", "found", "--overwrite")
-    assert forced.code == 0 and record_in(place / "found")["exam"]["rows"] == 5
-
-
-def test_somebodys_folder_is_left_alone(augment, answers, place):
-    (place / "mine").mkdir()
-    (place / "mine/letter.txt").write_text("dear")
-    ran = augment("evaluate", "chbench", "--answers", answers, "--out", "mine")
-    assert ran.code == 2 and "holds no evaluation" in ran.err
-    assert (place / "mine/letter.txt").read_text() == "dear"
-
-
 def test_a_server_takes_the_exam_and_loses_single_rows_only(augment, place):
     with serve(fail_400_share=0.2) as server:
         ran = augment("evaluate", "sample", "--llm", "openai:test-model", "--base-url", server.url, "--out", "found")
@@ -442,42 +368,3 @@ def test_thoughts_are_no_part_of_an_answer():
     assert without_thoughts("<think>没想完") is None
     assert without_thoughts("头疼……\n</think>\n\n多休息。") == "多休息。"  # the template opened the thought
     assert without_thoughts("<think>想完了，没有话</think>") is None
-
-
-@pytest.mark.parametrize(
-    ("words", "said"),
-    [
-        ([], "no exam given; try augment evaluate chbench"),
-        (["sample"], "nobody to take the exam; add --base MODEL"),
-        (["smaple", "--llm", "echo"], "no exam called 'smaple'; did you mean sample?"),
-        (["sample", "--llm", "ecoh"], "no engine called 'ecoh'"),
-        (["sample", "--base", "nowhere/at/all"], "no model folder nowhere/at/all"),
-        (["sample", "--adapter", "nowhere"], "nowhere is not an adapter"),
-        (["--exam", "nothing.csv", "--llm", "echo"], "no file or folder nothing.csv"),
-        (["--answers", "nothing.csv"], "no file or folder nothing.csv"),
-        (["--answers", "nothing.csv", "--llm", "echo"], "leave out --exam, --base, --adapter and --llm"),
-        (["--answers", "a.csv", "--map", "prompt=q"], "--answers holds the exam and its answers; leave out --map"),
-        (
-            ["judge", "--answers", "a.csv"],
-            "scores answers that have scores; give those with --exam; leave out --answers",
-        ),
-        (["sample", "--llm", "echo", "--judge-sees", "all"], "judge-sees: input should be 'answer' or 'question'"),
-        (["sample", "--llm", "echo", "--votes", "0"], "votes: input should be greater than or equal to 1"),
-        (["sample", "--llm", "echo", "--holdout", "x%"], "holdout: 'x%' is no share"),
-        (["sample", "--llm", "echo", "--map", "promt=query"], "--map has no column 'promt'"),
-    ],
-)
-def test_wrong_input_is_one_line(augment, words, said):
-    ran = augment("evaluate", *words)
-    assert ran.code == 2 and said in ran.err and ran.err.count("\n") == 1, ran.err
-
-
-def test_a_judge_without_dimensions_is_refused_before_anything_is_asked(judging, answers, tmp_path):
-    ran = judging("evaluate", "--answers", answers, "--judge", "judging")
-    assert ran.code == 2 and "--judge needs dimensions, and no card was given" in ran.err
-    assert not (tmp_path / "judged.log").exists()
-
-
-def test_the_harness_is_where_the_command_says(augment):
-    ran = augment("evaluate", "harness")
-    assert (Path(ran.out.strip()) / "chbench.yaml").is_file()

@@ -7,19 +7,10 @@ import os
 
 import pytest
 
-from finetune.evaluation.evaluate import open_judge
 from finetune.evaluation.exam import read_exam_card
 from finetune.evaluation.judging import PROMPTS, Judge, decided
 from finetune.evaluation.recipe import EvaluationRecipe
-from tests.engines import declare
-
-
-@pytest.fixture
-def judging(augment, tmp_path, monkeypatch):
-    """The command, where `--judge judging` is a judge of a simple rule; `judging()` is how often it was asked."""
-    monkeypatch.syspath_prepend(str(declare(tmp_path / "declared")))
-    monkeypatch.setenv("TEST_ENGINES_LOG", str(tmp_path / "judged.log"))
-    return augment
+from finetune.evaluation.sitting import open_judge
 
 
 def asked(tmp_path) -> int:

@@ -230,6 +230,7 @@ def test_it_opens_from_a_page_of_another_site_as_a_terminal_in_a_browser_does(se
     tab.wait_for_selector("#row:not([hidden])")
     tab.reload()
     tab.wait_for_selector("#row:not([hidden])")
+    assert "token" not in tab.url and tab.inner_text("#row").strip()
     context.close()
 
 
