@@ -6,7 +6,7 @@ import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, ValidationInfo
 
@@ -65,6 +65,7 @@ def share_of(value: str | None) -> float | None:
 class Recipe(BaseModel):
     """A text augmentation, as written. Every field is a flag of `augment text` and a key of a recipe file."""
 
+    modality: ClassVar[str] = "text"
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
 
     source: str = Field(min_length=1)
@@ -96,6 +97,10 @@ class Recipe(BaseModel):
     name: str | None = None
     incremental: bool = False
 
+    def usual(self) -> list[str]:
+        """The generators when none is named: `paraphrase` with an LLM, else `rules`."""
+        return ["paraphrase"] if self.llm else ["rules"]
+
     def weights(self) -> dict[str, int]:
         """Generator names and weights: `paraphrase,persona:2` is {"paraphrase": 1, "persona": 2}.
 
@@ -103,7 +108,7 @@ class Recipe(BaseModel):
             RecipeError: a weight that is not a whole number from 1 to 100.
         """
         found = {}
-        for each in self.generators or (["paraphrase"] if self.llm else ["rules"]):
+        for each in self.generators or self.usual():
             name, _, weight = each.partition(":")
             if weight and not re.fullmatch(r"[1-9][0-9]?|100", weight):
                 raise RecipeError(f"generator weight '{each}' is not NAME:1 to NAME:100")
@@ -114,9 +119,58 @@ class Recipe(BaseModel):
 
     def decisive(self) -> dict[str, Any]:
         """The keys that decide what comes out: not where it is written, nor how fast."""
-        places = {"out", "overwrite", "name", "base_url", "path", "incremental"}
+        places = {"out", "overwrite", "name", "base_url", "engine_url", "path", "incremental", "accept_licence"}
         speed = {"concurrency", "timeout", "workers", "ray", "gpus_per_worker"}
         return self.model_dump(mode="json", exclude=places | speed)
+
+
+def _size(value: int) -> int:
+    if value % 16:
+        raise ValueError(f"'{value}' is no multiple of 16, as models draw; write {max(16, round(value / 16) * 16)}")
+    return value
+
+
+class ImageRecipe(Recipe):
+    """An augmentation of images, as written. Every field is a flag of `augment image` and a key of a recipe file.
+
+    `engine` draws (diffusers:MODEL, openai-images:MODEL), `llm` writes scenes, domains and instructions. `size` is the
+    longer side of what is drawn, in pixels.
+    """
+
+    modality: ClassVar[str] = "image"
+
+    n: Annotated[
+        str, BeforeValidator(str), AfterValidator(_amount), Field(json_schema_extra={"pattern": f"^{AMOUNT}$"})
+    ] = "3x"
+    engine: str | None = None
+    engine_url: str | None = None
+    size: Annotated[int, Field(ge=16, le=4096), AfterValidator(_size)] = 512
+    steps: Annotated[int | None, Field(ge=1, le=1000)] = None
+    guidance: Annotated[float | None, Field(ge=0, le=100)] = None
+    batch: Annotated[int | None, Field(ge=1, le=1024)] = None
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    subjects: Annotated[list[Path], BeforeValidator(_listed)] = []
+    accept_licence: bool = False
+
+    def usual(self) -> list[str]:
+        """The generators when none is named: `img2img` with an engine, else `classical`."""
+        return ["img2img"] if self.engine else ["classical"]
+
+
+class PairedRecipe(ImageRecipe):
+    """An augmentation of image–text pairs, as written: as `ImageRecipe`, for `augment paired`."""
+
+    modality: ClassVar[str] = "paired"
+
+    def usual(self) -> list[str]:
+        """The generators when none is named: what engine and LLM there are can do, else `mixgen`."""
+        if self.engine and self.llm:
+            return ["attribute_swap"]
+        return ["recaption"] if self.llm else ["mixgen"]
+
+
+RECIPES: dict[str, type[Recipe]] = {each.modality: each for each in (Recipe, ImageRecipe, PairedRecipe)}
+"""What each verb reads."""
 
 
 class Schedule(BaseModel):
@@ -137,15 +191,16 @@ class Schedule(BaseModel):
     retry_delay: Annotated[float, Field(ge=0)] = 60.0
 
 
-def read_recipe(flags: Mapping[str, Any], file: Path | None = None) -> Recipe:
-    """The recipe of `flags` (unset ones are None) over those of `file`.
+def read_recipe(flags: Mapping[str, Any], file: Path | None = None, modality: str = "text") -> Recipe:
+    """The recipe of `flags` (unset ones are None) over those of `file`, for text, images or pairs.
 
     Raises:
         RecipeError: the file is missing or broken, or a key or value is wrong; the key is named.
     """
     if not flags.get("source") and not (file and _toml(file).get("source")):
-        raise RecipeError("no source given; try --source sample, or a file, or owner/name from the hub")
-    return read_keys(Recipe, flags, file, "recipe")
+        sample = {"text": "sample", "image": "sample-images", "paired": "sample-images"}[modality]
+        raise RecipeError(f"no source given; try --source {sample}, or a file, or owner/name from the hub")
+    return read_keys(RECIPES[modality], flags, file, "recipe")
 
 
 def read_keys(model: type[Model], flags: Mapping[str, Any], file: Path | None, what: str) -> Model:

@@ -7,6 +7,7 @@ no column of a published dataset is ever typed null.
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -40,6 +41,17 @@ SCHEMA: dict[str, Any] = {
     "tokens_in": pl.Int64,
     "tokens_out": pl.Int64,
 }
+PICTURE: dict[str, Any] = {
+    "pixels": pl.String,
+    "width": pl.Int64,
+    "height": pl.Int64,
+    "mask": pl.String,
+    "boxes": pl.String,
+    "negative": pl.String,
+}
+"""What a row of images has besides: the digest of its decoded pixels and its size in pixels, its mask (a picture),
+its boxes (JSON, see `augment.images.boxes`), and the id of the row that is its hard negative."""
+
 VERDICT: dict[str, Any] = {"dropped_by": pl.String, "reason": pl.String, "detail": pl.String}
 """What `rejected.parquet` has besides: who dropped the row, why, and the place or message if there is one."""
 
@@ -61,7 +73,11 @@ POSITION: dict[str, Any] = {"_position": pl.Int64, "_candidate": pl.Int64}
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """The content of one record, as a generator sees and returns it."""
+    """The content of one record, as a generator sees and returns it.
+
+    `image` and `mask` are names in the picture store (`augment.images.store`); `partners` are the ids of further
+    parents of a generated row, those that it was mixed with.
+    """
 
     id: str
     prompt: str
@@ -69,6 +85,13 @@ class Row:
     label: str | None = None
     image: str | None = None
     caption: str | None = None
+    pixels: str | None = None
+    width: int | None = None
+    height: int | None = None
+    mask: str | None = None
+    boxes: str | None = None
+    negative: str | None = None
+    partners: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,12 +102,46 @@ class Rejected:
 
 
 @dataclass(frozen=True, slots=True)
+class Drawing:
+    """What a diffusion model is asked to draw. Pictures are named as the picture store names them: by content.
+
+    `kind` is text, image (SDEdit), inpaint, control, instruct or reference. `image` is what is changed, looked at or
+    drawn into; `mask` is white where `kind` inpaint draws; `control` steers kind control (edges, a mask, depth).
+    `width` and `height` are in pixels, multiples of 16; `strength` from 0 to 1, the share of the steps that are run.
+    None of `steps`, `guidance`: the model's own. `adapters` are folders of LoRA weights or textual inversions that the
+    engine adds, named by the digest of their files.
+    """
+
+    kind: str
+    prompt: str
+    negative: str = ""
+    image: str | None = None
+    mask: str | None = None
+    control: str | None = None
+    strength: float | None = None
+    guidance: float | None = None
+    image_guidance: float | None = None
+    steps: int | None = None
+    width: int = 512
+    height: int = 512
+    adapters: tuple[str, ...] = ()
+
+    @property
+    def pictures(self) -> tuple[str, ...]:
+        """The pictures that it is made from."""
+        return tuple(each for each in (self.image, self.mask, self.control) if each is not None)
+
+
+@dataclass(frozen=True, slots=True)
 class Request:
     """One question to an engine: the k-th that `generator` asks about the record called `record`.
 
     `messages` are (role, content) pairs; `schema` is the JSON schema the answer should follow, or None;
     `template` names the prompt and its version. `engine`, `model` and `revision` say who answers and are
     set by the plan; `key` identifies the answer and nothing else does (see `content_key`).
+
+    A picture is asked for with `drawing`, or of a generator that answers itself with `settings`, its own parameters.
+    `pictures` are shown with the last message, named as in the picture store.
     """
 
     record: str
@@ -100,6 +157,9 @@ class Request:
     engine: str = ""
     model: str = ""
     revision: str = ""
+    drawing: Drawing | None = None
+    settings: Mapping[str, Any] | None = None
+    pictures: tuple[str, ...] = ()
     key: str = field(init=False)
 
     def __post_init__(self) -> None:
@@ -107,7 +167,12 @@ class Request:
 
     @property
     def params(self) -> str:
-        """The sampling parameters as JSON, for provenance."""
+        """The parameters as JSON, for provenance: of sampling, or of what is drawn."""
+        if self.drawing is not None:
+            told = {name: value for name, value in dataclasses.asdict(self.drawing).items() if value not in (None, ())}
+            return orjson.dumps(told).decode()
+        if self.settings is not None:
+            return orjson.dumps(dict(self.settings)).decode()
         return orjson.dumps(
             {"temperature": self.temperature, "top_p": self.top_p, "max_tokens": self.max_tokens}
         ).decode()
@@ -123,6 +188,10 @@ class Reply:
 
     `finish` is the server's finish reason ("stop", "length", …); `tokens_in` and `tokens_out` count tokens
     as the engine reports them. A request that failed for good has `error` set ("HTTP 400: …") and no text.
+
+    The answer to a request for a picture has the PNG in `picture` and in `text` what is to be known of it, as JSON
+    (see `augment.images.drawn`). The reply store puts the PNG into the picture store under `key`, and gives
+    the reply back without it.
     """
 
     key: str
@@ -131,6 +200,7 @@ class Reply:
     tokens_in: int = 0
     tokens_out: int = 0
     error: str | None = None
+    picture: bytes = field(default=b"", repr=False)
 
 
 def fingerprint(*parts: object) -> str:
@@ -144,9 +214,14 @@ def row_id(prompt: str, response: str | None, label: str | None, image: str | No
     return fingerprint(prompt, response, label, image)[:16]
 
 
-def variant_id(parent: str, generator: str, k: int, prompt: str, response: str | None) -> str:
+def picture_row_id(pixels: str, label: str | None, caption: str | None, mask: str | None, boxes: str | None) -> str:
+    """The id of a source row that is a picture: 16 hex digits over its pixels and what is said of them."""
+    return fingerprint("picture", pixels, label, caption, mask, boxes)[:16]
+
+
+def variant_id(parent: str, generator: str, k: int, *content: str | None) -> str:
     """A generated row's id: 16 hex digits over its origin and content."""
-    return fingerprint(parent, generator, k, prompt, response)[:16]
+    return fingerprint(parent, generator, k, *content)[:16]
 
 
 def seed_for(record: str, generator: str, k: int, base: int = 0) -> int:
@@ -158,18 +233,22 @@ def seed_for(record: str, generator: str, k: int, base: int = 0) -> int:
 
 
 def content_key(request: Request) -> str:
-    """Identity of an answer: engine, model and revision, messages, schema, sampling and seed.
+    """Identity of an answer: engine, model and revision, messages, schema, sampling and seed; or what is drawn.
 
     `max_tokens` is left out on purpose: a complete answer stays valid under a higher limit, and a truncated
     one is asked again because the reply store looks at how it finished.
     """
+    who = (request.engine, request.model, request.revision)
+    if request.drawing is not None:
+        return fingerprint(*who, dataclasses.asdict(request.drawing), request.seed)
+    if request.settings is not None:
+        return fingerprint(*who, request.settings, request.pictures, request.seed)
     return fingerprint(
-        request.engine,
-        request.model,
-        request.revision,
+        *who,
         request.messages,
         request.schema,
         request.temperature,
         request.top_p,
         request.seed,
+        *([request.pictures] if request.pictures else []),
     )

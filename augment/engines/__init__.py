@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Protocol
 
 from augment.errors import RecipeError
+from augment.images.subjects import read_subjects
 from augment.records import Reply, Request
 from augment.registry import Table
 
 if TYPE_CHECKING:
-    from augment.recipe import Recipe
+    from augment.recipe import ImageRecipe, Recipe
 
 TABLE = Table(
     "engine",
@@ -33,17 +34,39 @@ def forget(request: Request, reply: Reply) -> None:
 
 @dataclass(frozen=True, slots=True)
 class EngineOptions:
-    """What a user may say about an engine besides its model; `timeout` in seconds for one answer."""
+    """What a user may say about an engine besides its model; `timeout` in seconds for one answer.
+
+    Of those that draw: `batch` pictures are drawn at once (None: as many as fit), in `dtype` ("auto": bfloat16 on a
+    GPU, else float32); `adapters` are digests and folders of what `Drawing.adapters` names; `accept_licence`: the user
+    has read the terms of a model that is not known to allow training on what it draws.
+    """
 
     base_url: str | None = None
     concurrency: int = 64
     timeout: float = 300.0
     retries: int = 8
+    batch: int | None = None
+    dtype: str = "auto"
+    adapters: tuple[tuple[str, str], ...] = ()
+    accept_licence: bool = False
 
     @classmethod
     def of(cls, recipe: Recipe) -> EngineOptions:
-        """What a recipe says."""
+        """What a recipe says about who answers in words."""
         return cls(base_url=recipe.base_url, concurrency=recipe.concurrency, timeout=recipe.timeout)
+
+    @classmethod
+    def drawing(cls, recipe: ImageRecipe) -> EngineOptions:
+        """What a recipe says about who draws."""
+        return cls(
+            base_url=recipe.engine_url,
+            concurrency=recipe.concurrency,
+            timeout=recipe.timeout,
+            batch=recipe.batch,
+            dtype=recipe.dtype,
+            adapters=tuple((each.digest, str(each.folder)) for each in read_subjects(recipe.subjects)),
+            accept_licence=recipe.accept_licence,
+        )
 
 
 class Engine(Protocol):
@@ -83,8 +106,8 @@ class Engine(Protocol):
         ...
 
 
-def open_engine(spec: str, options: EngineOptions) -> Engine:
-    """The engine that `--llm NAME[:MODEL]` names.
+def open_engine(spec: str, options: EngineOptions, flag: str = "--llm") -> Engine:
+    """The engine that `--llm NAME[:MODEL]` (or `--engine`) names.
 
     Raises:
         RecipeError: no engine of that name.
@@ -92,6 +115,7 @@ def open_engine(spec: str, options: EngineOptions) -> Engine:
     """
     name, _, model = spec.partition(":")
     if not name:
-        raise RecipeError(f"--llm '{spec}' names no engine; write NAME:MODEL, for example openai:Qwen3-8B")
+        example = "openai:Qwen3-8B" if flag == "--llm" else "diffusers:Tongyi-MAI/Z-Image"
+        raise RecipeError(f"{flag} '{spec}' names no engine; write NAME:MODEL, for example {example}")
     engine: Engine = TABLE.load(name).open(model, options)
     return engine

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar, Protocol, TypeGuard
+from typing import Any, ClassVar, Protocol, TypeGuard
 
 from augment.records import Rejected, Reply, Request, Row
 from augment.registry import Table
@@ -55,6 +55,49 @@ class SelfAnswering(Generator, Protocol):
     def answer(self, request: Request) -> Reply:
         """The reply to a request made by this generator's own `ask`."""
         ...
+
+
+class Picturing(Generator, Protocol):
+    """A generator of pictures, or of pairs of a picture and a caption.
+
+    `modality` is "image" or "paired": which verbs know it. `kind` is the `Drawing.kind` that it asks an engine for,
+    "" where it answers itself or asks for words alone. `looks_at` says what `exemplars` are: "" none, "partner" one
+    other seed, drawn anew for each variant, "corpus" some fixed seeds, the same for every record. `keeps_label` is
+    false where what is drawn may no longer be what the label says, so that it has to be checked.
+
+    `ask` of one that draws has `drawing` set, of one that answers itself `settings`, of one that asks for words
+    alone neither. Fields called `size`, `steps`, `guidance` and `subjects` are filled from the recipe; every other
+    field is a setting (`--set img2img.strengths=[0.3,0.5]`).
+    """
+
+    modality: ClassVar[str]
+    kind: ClassVar[str]
+    looks_at: ClassVar[str]
+    keeps_label: ClassVar[bool]
+
+
+class Drafting(Picturing, Protocol):
+    """A generator of pictures for which an LLM first writes: scenes, an edited caption. `needs_llm`: it must."""
+
+    needs_llm: ClassVar[bool]
+
+    def draft(self, record: Row, k: int, exemplars: Sequence[Row]) -> Request:
+        """What to ask the LLM; equal requests (scenes for all records of a class) are asked once."""
+        ...
+
+    def drafted(self, record: Row, k: int, exemplars: Sequence[Row], draft: Reply | None) -> Request | Rejected:
+        """The k-th request, with what the LLM wrote; `draft` is None where there is no LLM."""
+        ...
+
+
+def modality_of(generator: Any) -> str:
+    """ "text", "image" or "paired": which verb a generator belongs to."""
+    return str(getattr(generator, "modality", "text"))
+
+
+def drafts(generator: Generator) -> TypeGuard[Drafting]:
+    """Whether an LLM, where there is one, writes something before a generator asks."""
+    return hasattr(generator, "draft")
 
 
 def answers_itself(generator: Generator) -> TypeGuard[SelfAnswering]:

@@ -1,0 +1,1 @@
+"""Pictures: read defensively, kept by content, marked as generated, measured and published."""
