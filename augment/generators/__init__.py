@@ -60,17 +60,17 @@ class SelfAnswering(Generator, Protocol):
 class Picturing(Generator, Protocol):
     """A generator of pictures, or of pairs of a picture and a caption.
 
-    `modality` is "image" or "paired": which verbs know it. `kind` is the `Drawing.kind` that it asks an engine for,
-    "" where it answers itself or asks for words alone. `looks_at` says what `exemplars` are: "" none, "partner" one
-    other seed, drawn anew for each variant, "corpus" some fixed seeds, the same for every record. `keeps_label` is
-    false where what is drawn may no longer be what the label says, so that it has to be checked.
+    `modalities` are "image" and "paired", one or both: which verbs know it. `kind` is the `Drawing.kind` that it asks
+    an engine for, "" where it answers itself or asks for words alone. `looks_at` says what `exemplars` are: "" none,
+    "partner" one other seed, drawn anew for each variant, "corpus" some fixed seeds, the same for every record.
+    `keeps_label` is false where what is drawn may no longer be what the label says, so that it has to be checked.
 
     `ask` of one that draws has `drawing` set, of one that answers itself `settings`, of one that asks for words
     alone neither. Fields called `size`, `steps`, `guidance` and `subjects` are filled from the recipe; every other
     field is a setting (`--set img2img.strengths=[0.3,0.5]`).
     """
 
-    modality: ClassVar[str]
+    modalities: ClassVar[tuple[str, ...]]
     kind: ClassVar[str]
     looks_at: ClassVar[str]
     keeps_label: ClassVar[bool]
@@ -90,9 +90,9 @@ class Drafting(Picturing, Protocol):
         ...
 
 
-def modality_of(generator: Any) -> str:
-    """ "text", "image" or "paired": which verb a generator belongs to."""
-    return str(getattr(generator, "modality", "text"))
+def modalities_of(generator: Any) -> tuple[str, ...]:
+    """ "text", "image", "paired": the verbs that a generator belongs to."""
+    return tuple(getattr(generator, "modalities", ("text",)))
 
 
 def drafts(generator: Generator) -> TypeGuard[Drafting]:
