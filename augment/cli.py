@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -10,23 +9,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from augment.errors import AugmentError, RecipeError
-from augment.options import pairs, print_json, settings
+from augment.options import pairs, print_json
 from augment.places import RUNS
 from augment.report.commands import report
 from augment.review.commands import review
+from augment.verbs import verbs
 from finetune import commands
 from finetune.evaluation.commands import evaluate
 from finetune.lift.commands import lift
 
 if TYPE_CHECKING:
-    import threading
-    from collections.abc import Callable
-
-    from augment.pipeline import Curated
-    from augment.plan import Plan
-    from augment.summary import Tally
-
-    Curate = Callable[[Plan, Tally, threading.Event], Curated]
+    from augment.running import Curate
 
 app = typer.Typer(
     add_completion=False,
@@ -55,91 +48,14 @@ def _augment(version: Annotated[bool, typer.Option("--version", help="Print the 
         raise typer.Exit
 
 
-@app.command()
-def text(
-    source: Annotated[
-        str | None, typer.Option(help="A card (sample, chbench), a file or folder, or owner/name.")
-    ] = None,
-    n: Annotated[str | None, typer.Option(help="Variants to keep: 5x for each seed, 800 in all. [default: 5x]")] = None,
-    generators: Annotated[str | None, typer.Option(help="Names, with weights: paraphrase,persona:2.")] = None,
-    llm: Annotated[str | None, typer.Option(help="Who answers: openai:MODEL, or echo. Without it: rules.")] = None,
-    base_url: Annotated[str | None, typer.Option(help="The server's address. [default: $OPENAI_BASE_URL]")] = None,
-    concurrency: Annotated[
-        int | None, typer.Option(help="Requests in flight at once, on each worker. [default: 64]")
-    ] = None,
-    timeout: Annotated[float | None, typer.Option(help="Seconds one answer may take. [default: 300]")] = None,
-    workers: Annotated[
-        int | None, typer.Option(help="Answer in so many processes, with Ray. [default: in one]")
-    ] = None,
-    ray: Annotated[str | None, typer.Option(help="A Ray cluster's address, or auto.")] = None,
-    gpus_per_worker: Annotated[float | None, typer.Option(help="GPUs that each worker has to itself.")] = None,
-    temperature: Annotated[float | None, typer.Option(help="Sampling temperature. [default: the generator's]")] = None,
-    max_tokens: Annotated[int | None, typer.Option(help="Tokens an answer may have. [default: 1024]")] = None,
-    filters: Annotated[str | None, typer.Option(help="Names, or default, or none. [default: default]")] = None,
-    set_: Annotated[list[str] | None, typer.Option("--set", help="A threshold: near_dup.threshold=0.8.")] = None,
-    path: Annotated[Path | None, typer.Option(help="Where the source's files are.")] = None,
-    map: Annotated[list[str] | None, typer.Option(help="Columns: prompt=query,response=answer.")] = None,
-    holdout: Annotated[str | None, typer.Option(help="Share held out as the exam: 20%. [default: the card's]")] = None,
-    exam: Annotated[str | None, typer.Option(help="A further source that no generated row may repeat.")] = None,
-    limit: Annotated[int | None, typer.Option(help="Use the first so many seeds only.")] = None,
-    seed: Annotated[int | None, typer.Option(help="All randomness derives from it. [default: 0]")] = None,
-    max_attempts: Annotated[str | None, typer.Option(help="Candidates a seed may have, times n. [default: 3x]")] = None,
-    incremental: Annotated[
-        bool | None, typer.Option("--incremental", help="Grow the newest run of this recipe: new and edited rows only.")
-    ] = None,
-    without_seeds: Annotated[bool | None, typer.Option("--without-seeds", help="Publish the variants alone.")] = None,
-    recipe: Annotated[Path | None, typer.Option(help="A TOML file with these keys; flags win over it.")] = None,
-    out: Annotated[Path | None, typer.Option(help="The run folder. [default: runs/NAME-FINGERPRINT]")] = None,
-    overwrite: Annotated[bool | None, typer.Option("--overwrite", help="Replace another run in --out.")] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan, send nothing.")] = False,
-    json: Annotated[bool, typer.Option("--json", help="Print the summary (or the plan) as JSON.")] = False,
-    prefect: Annotated[
-        bool | None,
-        typer.Option("--prefect/--no-prefect", help="As a Prefect flow. [default: when $PREFECT_API_URL is set]"),
-    ] = None,
-) -> None:
-    """Make n good variants of each row and publish them.
+def _flows() -> Curate:
+    from flows.verbs import run_by_hand
 
-    Generates, sifts, asks again until n is met, and writes a dataset. Example: augment text --source sample --n 5x
-    """
-    from augment.recipe import read_recipe
-
-    flags = {
-        "source": source, "n": n, "generators": generators, "llm": llm, "base_url": base_url,
-        "concurrency": concurrency, "timeout": timeout, "workers": workers, "ray": ray,
-        "gpus_per_worker": gpus_per_worker, "temperature": temperature, "max_tokens": max_tokens,
-        "filters": filters, "set": settings(set_), "path": path, "map": pairs(map, "--map"), "holdout": holdout,
-        "exam": exam, "limit": limit, "seed": seed, "max_attempts": max_attempts,
-        "without_seeds": without_seeds, "out": out, "overwrite": overwrite, "incremental": incremental,
-    }  # fmt: skip
-    written = read_recipe(flags, recipe)
-    from augment.plan import make_plan, open_plan
-
-    plan = make_plan(written, None) if dry_run else open_plan(written)
-    if dry_run:
-        _print_forecast(plan, json)
-    elif plan.nothing_new:
-        _print_nothing_new(plan, json)
-    elif bool(os.environ.get("PREFECT_API_URL")) if prefect is None else prefect:
-        from augment.errors import needs
-
-        with needs("prefect", "flows"):
-            from flows.text import run_by_hand
-        _run(plan, json, run_by_hand)
-    else:
-        from augment.pipeline import run_here
-
-        _run(plan, json, run_here)
+    return run_by_hand
 
 
-def _print_forecast(plan: Plan, json: bool) -> None:
-    from augment.forecast import forecast, to_text
-
-    found = forecast(plan)
-    if json:
-        print_json(found)
-    else:
-        typer.echo(to_text(found))
+for command in verbs(_flows):
+    app.command()(command)
 
 
 @app.command()
@@ -164,51 +80,6 @@ def serve(
     with needs("prefect", "flows"):
         from flows.schedules import serve as serve_them
     serve_them(files, {"cron": cron, "timezone": timezone, "watch": watch}, alert)
-
-
-def _print_nothing_new(plan: Plan, json: bool) -> None:
-    assert plan.parent is not None
-    if json:
-        print_json({"nothing_new": True, "version": plan.parent.version, "path": str(plan.parent.folder)})
-    else:
-        typer.echo(f"nothing new since version {plan.parent.version}; nothing was published. The newest is")
-        typer.echo(plan.parent.folder)
-
-
-def _run(plan: Plan, json: bool, curate: Curate) -> None:
-    """Curate with progress on stderr; the first Ctrl-C or SIGTERM drains, the second ends at once."""
-    import threading
-
-    from rich.console import Console
-
-    from augment.stopping import stoppable
-    from augment.summary import Tally
-    from augment.terminal import announce, print_summary, watch
-
-    console = Console(stderr=True)
-    stop = threading.Event()
-    tally = Tally()
-    announce(plan, console)
-
-    def drain() -> None:
-        stop.set()
-        if plan.engine is not None:
-            plan.engine.drain()
-
-    def kept() -> str:
-        return f"{tally.requests_sent:,} answers of this run are kept" if tally.requests_sent else ""
-
-    with stoppable(console, drain, "the answers in flight", kept), watch(tally, console):
-        done = curate(plan, tally, stop)
-    if json:
-        print_json({**done.summary.to_dict(), "path": str(done.path)})
-    else:
-        print_summary(done.summary, Console())
-        typer.echo(done.path)
-    if not tally.kept:
-        (name, reason), count = max(tally.reasons.items(), key=lambda each: each[1])
-        console.print(f"augment: no variant was kept; {count:,} were dropped by {name}: {reason}", soft_wrap=True)
-        raise typer.Exit(1)
 
 
 for verb in (commands.finetune, evaluate, lift, report, review):

@@ -18,7 +18,9 @@ import polars as pl
 from augment.ahead import ahead
 from augment.errors import Interrupted
 from augment.executors import Answer, Answered, answering, local
+from augment.executors.local import drafts_of
 from augment.generators import Generator, answers_itself
+from augment.images.store import pictures
 from augment.lineage import carried
 from augment.places import home
 from augment.plan import Plan
@@ -27,6 +29,7 @@ from augment.quota import Quota
 from augment.records import (
     CONTENT,
     PARENT,
+    PICTURE,
     POSITION,
     SCHEMA,
     UNUSABLE,
@@ -133,7 +136,7 @@ def curate(
                     for answered in stream:
                         quota.add(settle(read(plan, answered, store)))
                         left -= answered.shard.size
-                        if plan.engine is None and stop is not None and stop.is_set():
+                        if not plan.engines and stop is not None and stop.is_set():
                             raise Interrupted("stopped before every request was answered")
                         yield
                 if left:
@@ -170,24 +173,27 @@ def run_here(plan: Plan, tally: Tally, stop: threading.Event) -> Curated:
 
 def read(plan: Plan, answered: Answered, store: ReplyStore) -> pl.DataFrame:
     """The shard's candidates, one line a request; those that hold no row have their verdict already."""
-    asked = list(plan.requests(answered.shard))
-    replies = {**store.answered(request for _, _, request in asked), **answered.replies}
+    asked = list(plan.requests(answered.shard, drafts_of(plan, answered, store)))
+    replies = {**store.answered(each.request for each in asked), **answered.replies}
     places = (
         (position, candidate)
         for position, first, count in answered.shard.asks
         for candidate in range(first, first + count)
     )
     lines = []
-    for (record, generator, request), (position, candidate) in zip(asked, places, strict=True):
-        reply = replies.get(request.key)
+    for (record, generator, request, instead), (position, candidate) in zip(asked, places, strict=True):
+        reply = instead if instead is not None else replies.get(request.key)
         if reply is None and answers_itself(generator):
             reply = generator.answer(request)
+            if reply.picture:
+                pictures().put(reply.key, reply.picture)
         if reply is None:
             raise AssertionError(f"no reply for {request.generator} k={request.k} of {request.record}")
         line = _line(plan, record, generator, request, reply)
-        parent = {"parent_prompt": record.prompt, "parent_response": record.response}
+        parent = {"parent_prompt": record.prompt or None, "parent_response": record.response}
         lines.append({**line, **parent, "_position": position, "_candidate": candidate})
-    return pl.DataFrame(lines, schema={**SCHEMA, **VERDICT, **PARENT, **POSITION})
+    content = {**SCHEMA, **VERDICT, **(PICTURE if plan.pictured else {})}
+    return pl.DataFrame(lines, schema={**content, **PARENT, **POSITION})
 
 
 def sift(plan: Plan, candidates: pl.DataFrame, context: Context) -> pl.DataFrame:
@@ -208,7 +214,7 @@ def _unfinished(reply: Reply) -> Rejected | None:
     return Rejected(reasons.get(reply.finish, f"ended by {reply.finish}"))
 
 
-def _line(plan: Plan, record: Row, generator: Generator, request: Request, reply: Reply) -> dict[str, Any]:
+def _line(plan: Plan, record: Row, generator: Generator, request: Request, reply: Reply | Rejected) -> dict[str, Any]:
     """One candidate as a line of the candidates' frame."""
     line: dict[str, Any] = {
         "parents": [record.id],
@@ -223,9 +229,10 @@ def _line(plan: Plan, record: Row, generator: Generator, request: Request, reply
         "params": request.params,
         "seed": request.seed,
         "reply_key": request.key,
-        "tokens_in": reply.tokens_in,
-        "tokens_out": reply.tokens_out,
     }
+    if isinstance(reply, Rejected):
+        return {**line, "id": request.key[:16], "dropped_by": "reply", "reason": reply.reason}
+    line |= {"tokens_in": reply.tokens_in, "tokens_out": reply.tokens_out}
     if reply.error is not None:
         reason, _, detail = reply.error.partition(": ")
         return {**line, "id": request.key[:16], "dropped_by": FAILED, "reason": reason, "detail": detail}
@@ -234,5 +241,9 @@ def _line(plan: Plan, record: Row, generator: Generator, request: Request, reply
     if isinstance(made, Rejected):
         verdict = {"dropped_by": "reply", "reason": made.reason, "detail": reply.text[:500]}
         return {**line, "id": request.key[:16], **verdict}
-    made_id = variant_id(record.id, request.generator, request.k, made.prompt, made.response)
-    return {**line, "id": made_id, **{name: getattr(made, name) for name in CONTENT}}
+    content = {name: getattr(made, name) for name in (*CONTENT, *(PICTURE if plan.pictured else ()))}
+    if plan.pictured:
+        content["prompt"] = made.prompt or None
+        line["parents"] = [record.id, *made.partners]
+    told = (made.prompt, made.response, *((made.pixels, made.label, made.caption) if plan.pictured else ()))
+    return {**line, "id": variant_id(record.id, request.generator, request.k, *told), **content}

@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import polars as pl
 
 from augment import generators
+from augment.asking import Ask, Seeds, asks, words
 from augment.engines import Engine, EngineOptions, open_engine
 from augment.errors import RecipeError
-from augment.generators import Generator, answers_itself
+from augment.generators import Generator, answers_itself, modalities_of
+from augment.images.exam import without_exam_pictures
+from augment.images.subjects import read_subjects
 from augment.lineage import Parent, newest
 from augment.places import RUNS
-from augment.recipe import Recipe
-from augment.records import CONTENT, REVIEWED, Request, Row, fingerprint
+from augment.recipe import ImageRecipe, Recipe
+from augment.records import CONTENT, PICTURE, REVIEWED, Reply, Request, fingerprint
 from augment.reopen import sources_of
 from augment.review.verdicts import Verdicts
 from augment.sources import Source
@@ -25,9 +30,9 @@ from filters import Context
 from filters.chain import Chain, chain_of
 
 RECORD = ("id", *CONTENT)
-"""The columns that make a `Row`, in its order."""
-SHARD = 1000
-"""Requests in a shard: some seconds of an engine's work, and one small file."""
+"""The columns that make a `Row` of text, in its order; one of pictures has those of `PICTURE` too."""
+SHARD, PICTURE_SHARD = 1000, 200
+"""Requests in a shard, of text and of pictures: some seconds of an engine's work, and one small file."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +66,34 @@ class Plan:
     cap: int
     out: Path
     parent: Parent | None = None
+    llm: Engine | None = None
+
+    @property
+    def modality(self) -> str:
+        """ "text", "image" or "paired"."""
+        return self.recipe.modality
+
+    @property
+    def pictured(self) -> bool:
+        """Whether its rows are pictures."""
+        return self.modality != "text"
+
+    @property
+    def engines(self) -> tuple[Engine, ...]:
+        """Everyone who answers: the LLM of a plan of pictures first."""
+        return tuple(each for each in (self.llm, self.engine) if each is not None)
+
+    @property
+    def made_with(self) -> dict[str, Any]:
+        """What besides the requests decides the pixels of a plan of pictures, as its engine tells."""
+        told: dict[str, Any] = self.engine.environment() if hasattr(self.engine, "environment") else {}
+        return {"pillow": version("pillow"), "numpy": version("numpy"), **told}
+
+    @cached_property
+    def records(self) -> Seeds:
+        """The seeds as generators see them."""
+        columns = [*RECORD, *PICTURE] if self.pictured else list(RECORD)
+        return Seeds.of(self.seeds.select(columns), any(getattr(each, "looks_at", "") for each in self.generators))
 
     @property
     def name(self) -> str:
@@ -70,7 +103,7 @@ class Plan:
     @property
     def fingerprint(self) -> str:
         """Identity of the run: the recipe's decisive keys, the source's and the exam's content, who answers."""
-        parts = [self.recipe.decisive(), self.source.fingerprint, self.exam["id"].to_list(), self._who]
+        parts = [self._what, self.source.fingerprint, self.exam["id"].to_list(), self._who]
         if self.parent is None:
             return fingerprint(*parts)
         return fingerprint(*parts, self.parent.digest, *([self.verdicts.digest] if self.verdicts else []))
@@ -78,7 +111,7 @@ class Plan:
     @property
     def line(self) -> str:
         """Identity of the line of versions: the recipe's decisive keys and who answers, whatever the rows."""
-        return fingerprint(self.recipe.decisive(), self._who)
+        return fingerprint(self._what, self._who)
 
     @property
     def content(self) -> str:
@@ -103,16 +136,23 @@ class Plan:
     @property
     def columns(self) -> dict[str, Any]:
         """What a published row has besides the columns of every dataset: its scores, and marks of its reviewers."""
-        return {**self.chain.scores, **(REVIEWED if self.verdicts else {})}
+        pictures = PICTURE if self.pictured else {}
+        return {**pictures, **self.chain.scores, **(REVIEWED if self.verdicts else {})}
 
     @property
-    def _who(self) -> tuple[str, str, str] | None:
-        return (self.engine.name, self.engine.model, self.engine.revision) if self.engine else None
+    def _what(self) -> dict[str, Any]:
+        return {**self.recipe.decisive(), **({"modality": self.modality} if self.pictured else {})}
+
+    @property
+    def _who(self) -> tuple[str, ...] | None:
+        told = [part for each in reversed(self.engines) for part in (each.name, each.model, each.revision)]
+        return tuple(told) or None
 
     def context(self) -> Context:
         """What the filters may look at; with a fresh memory."""
         adds = frozenset(each.name for each in self.generators if each.adds_facts)
-        return Context(seeds=self.seeds, exam=self.exam, adds_facts=adds)
+        keeps = frozenset(each.name for each in self.generators if getattr(each, "keeps_label", True))
+        return Context(seeds=self.seeds, exam=self.exam, adds_facts=adds, keeps_label=keeps)
 
     def turn(self, candidate: int) -> tuple[Generator, int]:
         """Who makes a seed's candidate number `candidate`, and which of its own variants that is.
@@ -124,14 +164,16 @@ class Plan:
         k = cycles * self.turns.count(which) + self.turns[:place].count(which)
         return self.generators[which], k
 
-    def requests(self, shard: Shard) -> Iterator[tuple[Row, Generator, Request]]:
-        """Each request of the shard with the record it is about and the generator that asks, in order."""
-        rows = self.seeds.select(RECORD)[[position for position, _, _ in shard.asks]].iter_rows()
-        for content, (_, first, count) in zip(rows, shard.asks, strict=True):
-            record = Row(*content)
-            for candidate in range(first, first + count):
-                generator, k = self.turn(candidate)
-                yield record, generator, self.addressed(generator, generator.ask(record, k, ()))
+    def requests(self, shard: Shard, written: Mapping[str, Reply] | None = None) -> Iterator[Ask]:
+        """Each request of the shard with the record it is about and the generator that asks, in order.
+
+        `written` are the replies to the shard's `words`, by key.
+        """
+        return asks(self, shard, written or {})
+
+    def words(self, shard: Shard) -> Iterator[Request]:
+        """What the LLM of a plan of pictures is asked first: nothing where there is none."""
+        return words(self, shard)
 
     def addressed(self, generator: Generator, request: Request) -> Request:
         """The request with the recipe's sampling, addressed to who answers it."""
@@ -140,14 +182,11 @@ class Plan:
             changes["temperature"] = self.recipe.temperature
         if self.recipe.max_tokens is not None:
             changes["max_tokens"] = self.recipe.max_tokens
+        who = self.llm if self.pictured and request.drawing is None else self.engine
         if answers_itself(generator):
             changes |= {"engine": generator.name, "model": generator.version}
-        elif self.engine is not None:
-            changes |= {
-                "engine": self.engine.name,
-                "model": self.engine.model,
-                "revision": self.engine.revision,
-            }
+        elif who is not None:
+            changes |= {"engine": who.name, "model": who.model, "revision": who.revision}
         return dataclasses.replace(request, **changes)
 
 
@@ -158,13 +197,15 @@ def open_plan(recipe: Recipe) -> Plan:
         EngineError: the engine cannot be reached or used.
         AugmentError: as `make_plan`.
     """
-    if recipe.llm is None:
-        return make_plan(recipe, None)
-    return make_plan(recipe, open_engine(recipe.llm, EngineOptions.of(recipe)))
+    llm = open_engine(recipe.llm, EngineOptions.of(recipe)) if recipe.llm else None
+    if not isinstance(recipe, ImageRecipe):
+        return make_plan(recipe, llm)
+    engine = open_engine(recipe.engine, EngineOptions.drawing(recipe), "--engine") if recipe.engine else None
+    return make_plan(recipe, engine, llm)
 
 
-def make_plan(recipe: Recipe, engine: Engine | None) -> Plan:
-    """Everything a run needs, resolved and checked.
+def make_plan(recipe: Recipe, engine: Engine | None, llm: Engine | None = None) -> Plan:
+    """Everything a run needs, resolved and checked; `llm` beside `engine` where that draws.
 
     Seeds that (nearly) repeat an exam row are taken out with the rejected rows: they would carry the exam
     into the training set, and so would their variants.
@@ -175,7 +216,7 @@ def make_plan(recipe: Recipe, engine: Engine | None) -> Plan:
     """
     weights, chosen, chain = resolved(recipe)
     source, exam = sources_of(recipe)
-    source = _without_exam_copies(source, exam)
+    source = _without_exam_copies(source, exam) if recipe.modality == "text" else without_exam_pictures(source, exam)
     seeds = source.seeds.head(recipe.limit) if recipe.limit else source.seeds
     if seeds.is_empty():
         raise RecipeError(f"no seed left in {source.name}: all {source.rows_in} rows are exam or rejected")
@@ -183,6 +224,8 @@ def make_plan(recipe: Recipe, engine: Engine | None) -> Plan:
         for column in each.needs:
             if seeds[column].null_count() == len(seeds):
                 raise RecipeError(f"generator '{each.name}' needs the column '{column}', which {source.name} lacks")
+        if getattr(each, "looks_at", "") == "partner" and len(seeds) < 2:
+            raise RecipeError(f"generator '{each.name}' mixes two rows, and {source.name} has one; give more rows")
     per_seed = int(recipe.n[:-1]) if recipe.n.endswith("x") else None
     total = per_seed * len(seeds) if per_seed else int(recipe.n)
     share = per_seed or -(-total // len(seeds))
@@ -199,6 +242,7 @@ def make_plan(recipe: Recipe, engine: Engine | None) -> Plan:
         total=total,
         cap=max(1, round(share * recipe.max_attempts)),
         out=Path(),
+        llm=llm,
     )
     if recipe.incremental:
         plan = dataclasses.replace(plan, parent=newest(RUNS, plan.line))
@@ -212,18 +256,58 @@ def resolved(recipe: Recipe) -> tuple[dict[str, int], tuple[Generator, ...], Cha
         RecipeError: a name or setting is unknown, or keys do not go together.
     """
     weights = recipe.weights()
-    chosen = tuple(generators.TABLE.load(name)(seed=recipe.seed) for name in weights)
-    chain = chain_of(recipe.filters, recipe.settings)
+    chosen = tuple(_generator(recipe, name) for name in weights)
+    settings = {name: each for name, each in recipe.settings.items() if name not in weights}
+    chain = chain_of(recipe.filters, settings, recipe.modality)
     for each in chosen:
-        if not answers_itself(each) and recipe.llm is None:
-            raise RecipeError(
-                f"generator '{each.name}' needs an LLM; add --llm openai:MODEL, or use --generators rules"
-            )
+        _check_can_ask(recipe, each)
     if recipe.incremental and not recipe.n.endswith("x"):
         raise RecipeError(f"--incremental needs variants for each seed, not {recipe.n} in all; write --n 5x")
     if recipe.incremental and recipe.out is not None:
         raise RecipeError(f"--incremental gives each version a folder under runs/; leave out --out {recipe.out}")
     return weights, chosen, chain
+
+
+def _generator(recipe: Recipe, name: str) -> Generator:
+    """The generator called `name`, with the recipe's settings for it.
+
+    Raises:
+        RecipeError: there is none, or it belongs to another verb, or a setting is wrong.
+    """
+    kind = generators.TABLE.load(name)
+    if recipe.modality not in modalities_of(kind):
+        known = [each for each, _ in generators.TABLE.items() if recipe.modality in modalities_of(_)]
+        verbs = " and ".join(f"augment {each}" for each in modalities_of(kind))
+        raise RecipeError(f"generator '{name}' belongs to {verbs}; augment {recipe.modality} has {', '.join(known)}")
+    settings = {**recipe.settings.get(name, {}), "seed": recipe.seed}
+    if not isinstance(recipe, ImageRecipe):
+        return cast("Generator", generators.TABLE.build(name, settings))
+    fields = {each.name for each in dataclasses.fields(kind)}
+    told: dict[str, Any] = {"size": recipe.size, "steps": recipe.steps, "guidance": recipe.guidance}
+    told |= {"subjects": read_subjects(recipe.subjects)} if "subjects" in fields else {}
+    wanted = {name: value for name, value in told.items() if name in fields and value is not None}
+    return cast("Generator", generators.TABLE.build(name, {**wanted, **settings}))
+
+
+def _check_can_ask(recipe: Recipe, generator: Generator) -> None:
+    """Whether there is someone to answer a generator.
+
+    Raises:
+        RecipeError: there is not.
+    """
+    name = generator.name
+    if answers_itself(generator):
+        return
+    draws = bool(getattr(generator, "kind", ""))
+    needs_llm = getattr(generator, "needs_llm", not draws)
+    if draws and not (isinstance(recipe, ImageRecipe) and recipe.engine):
+        own = "classical" if recipe.modality == "image" else "mixgen"
+        raise RecipeError(
+            f"generator '{name}' draws; add --engine diffusers:MODEL or openai-images:MODEL, or use --generators {own}"
+        )
+    if needs_llm and recipe.llm is None:
+        other = {"text": "rules", "image": "classical", "paired": "mixgen"}[recipe.modality]
+        raise RecipeError(f"generator '{name}' needs an LLM; add --llm openai:MODEL, or use --generators {other}")
 
 
 def _without_exam_copies(source: Source, exam: pl.DataFrame) -> Source:

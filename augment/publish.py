@@ -15,10 +15,13 @@ import polars as pl
 from augment import __version__
 from augment.dataset_card import dataset_card
 from augment.errors import RunError
+from augment.images.gallery import FOLDER as PICTURES
+from augment.images.gallery import METADATA, Gallery
+from augment.images.store import Pictures, pictures
 from augment.lock import LOCK, Lock
 from augment.manifest import MANIFEST, digest_of, manifest_of, settle
 from augment.plan import Plan
-from augment.records import POSITION, SCHEMA, VERDICT
+from augment.records import PICTURE, POSITION, SCHEMA, VERDICT
 from augment.review.decisions import REVIEWED_FILE
 from augment.summary import Summary
 
@@ -26,11 +29,16 @@ BLOCK = 2000
 """About how many rows are in memory at once while the files are written."""
 
 
+def _as_it_is(frame: pl.DataFrame) -> pl.DataFrame:
+    return frame
+
+
 @dataclass(frozen=True)
 class Edition:
     """What a run folder is to hold: rows in blocks, `columns` besides those of every dataset, and what tells of them.
 
-    `manifest` lacks only the files' hashes; `reviewed` are the decisions of people that the rows follow, if any.
+    `manifest` lacks only the files' hashes; `reviewed` are the decisions of people that the rows follow, if any;
+    `pictures` is where the rows' pictures are, if they have some.
     """
 
     columns: dict[str, Any]
@@ -40,6 +48,7 @@ class Edition:
     card: str
     manifest: dict[str, Any]
     reviewed: bytes = b""
+    pictures: Pictures | None = None
 
 
 @dataclass
@@ -101,6 +110,7 @@ class Workshop:
         """
         manifest = {
             "augment": __version__,
+            **({"modality": plan.modality, "made_with": plan.made_with} if plan.pictured else {}),
             "name": plan.name,
             "version": plan.version,
             "parent": plan.parent and plan.parent.named(),
@@ -119,6 +129,7 @@ class Workshop:
                 card=dataset_card(plan, summary),
                 manifest=manifest,
                 reviewed=plan.verdicts.lines(),
+                pictures=pictures() if plan.pictured else None,
             )
         )
 
@@ -134,7 +145,9 @@ class Workshop:
     def _written(self, edition: Edition) -> Path:
         (self.folder / MANIFEST).unlink(missing_ok=True)
         (self.folder / "curated").mkdir(exist_ok=True)
-        self._write_rows("curated/train.parquet", {**SCHEMA, **edition.columns}, edition.curated)
+        gallery = Gallery(self.folder, edition.pictures) if edition.pictures is not None else None
+        hang = gallery.hang if gallery else _as_it_is
+        self._write_rows("curated/train.parquet", {**SCHEMA, **edition.columns}, edition.curated, hang)
         self._write_rows("rejected.parquet", {**SCHEMA, **VERDICT, **edition.columns}, edition.rejected)
         pretty = orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE
         self._write("summary.json", orjson.dumps(edition.summary.to_dict(), option=pretty))
@@ -145,7 +158,11 @@ class Workshop:
             names.append(REVIEWED_FILE)
         else:
             (self.folder / REVIEWED_FILE).unlink(missing_ok=True)
-        record = {**edition.manifest, "files": {name: digest_of(self.folder / name) for name in names}}
+        record = dict(edition.manifest)
+        if gallery:
+            record["pictures"] = gallery.close()
+            names += [f"{PICTURES}/{METADATA}"] if gallery.hung else []
+        record["files"] = {name: digest_of(self.folder / name) for name in names}
         self._write(MANIFEST, orjson.dumps(record, option=pretty))
         return self.folder
 
@@ -160,7 +177,8 @@ class Workshop:
                 frames = [pl.scan_parquet(path, glob=False).filter(here).collect() for path in paths]
                 rows = pl.concat(frames, how="diagonal").sort(*POSITION)
             else:
-                rows = pl.DataFrame(schema={**SCHEMA, **VERDICT, **POSITION})
+                content = {**SCHEMA, **VERDICT, **(PICTURE if plan.pictured else {})}
+                rows = pl.DataFrame(schema={**content, **POSITION})
             yield plan.seeds.slice(start, step), rows
 
     def _curated(self, plan: Plan) -> Iterator[pl.DataFrame]:
@@ -179,7 +197,13 @@ class Workshop:
         for _, rows in self._blocks(plan):
             yield rows.filter(pl.col("dropped_by").is_not_null())
 
-    def _write_rows(self, name: str, schema: dict[str, Any], frames: Callable[[], Iterator[pl.DataFrame]]) -> None:
+    def _write_rows(
+        self,
+        name: str,
+        schema: dict[str, Any],
+        frames: Callable[[], Iterator[pl.DataFrame]],
+        finish: Callable[[pl.DataFrame], pl.DataFrame] = _as_it_is,
+    ) -> None:
         import pyarrow.parquet as pq
 
         target = self.folder / name
@@ -189,7 +213,7 @@ class Workshop:
             for frame in frames():
                 if len(frame):
                     whole = pl.concat([empty, frame], how="diagonal").select(list(schema))
-                    writer.write_table(whole.to_arrow())
+                    writer.write_table(finish(whole).to_arrow())
         settle(beside, target)
 
     def _write(self, name: str, content: bytes) -> None:

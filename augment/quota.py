@@ -11,7 +11,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from augment.generators import EXHAUSTED, answers_itself
-from augment.plan import SHARD, Plan, Shard
+from augment.plan import PICTURE_SHARD, SHARD, Plan, Shard
 
 FEW, MANY = 64, 2**31
 """Candidates of a seed in one round: few where generators answer themselves and may run out of variants."""
@@ -34,6 +34,7 @@ class Quota:
     cap: int
     shared: bool
     at_once: int = MANY
+    shard: int = SHARD
     target: NDArray[np.int64] = field(init=False)
     asked: NDArray[np.int64] = field(init=False)
     kept: NDArray[np.int64] = field(init=False)
@@ -50,10 +51,12 @@ class Quota:
         """The shares of a plan: n for each seed, or the total spread evenly, the first seeds one more."""
         seeds = len(plan.seeds)
         at_once = FEW if all(answers_itself(each) for each in plan.generators) else MANY
+        shard = PICTURE_SHARD if plan.pictured else SHARD
         if plan.per_seed is not None:
-            return cls(plan.seeds["id"], np.full(seeds, plan.per_seed, dtype=np.int64), plan.cap, False, at_once)
-        share = plan.total // seeds + (np.arange(seeds) < plan.total % seeds).astype(np.int64)
-        return cls(plan.seeds["id"], share, plan.cap, True, at_once)
+            share = np.full(seeds, plan.per_seed, dtype=np.int64)
+        else:
+            share = plan.total // seeds + (np.arange(seeds) < plan.total % seeds).astype(np.int64)
+        return cls(plan.seeds["id"], share, plan.cap, plan.per_seed is None, at_once, shard)
 
     def next_round(self, number: int) -> Round | None:
         """The next round: what each seed lacks, within its cap; None when all is done."""
@@ -65,7 +68,7 @@ class Quota:
             return None
         asked = self.asked
         self.asked = asked + want
-        return Round(int(want.sum()), _shards(number, asked, want))
+        return Round(int(want.sum()), _shards(number, asked, want, self.shard))
 
     def _pass_on(self) -> None:
         """Give what spent seeds can no longer deliver to those that still can, one each in turn."""
@@ -102,14 +105,14 @@ class Quota:
         return pl.DataFrame(counts).filter(pl.lit(not met) & (pl.col("kept") < pl.col("target")))
 
 
-def _shards(round: int, asked: NDArray[np.int64], want: NDArray[np.int64]) -> Iterator[Shard]:
+def _shards(round: int, asked: NDArray[np.int64], want: NDArray[np.int64], most: int) -> Iterator[Shard]:
     asks: list[tuple[int, int, int]] = []
     size = index = 0
     for position in np.flatnonzero(want).tolist():
-        for first in range(0, int(want[position]), SHARD):  # a seed that wants very many fills shards of its own
-            asks.append((position, int(asked[position]) + first, min(SHARD, int(want[position]) - first)))
+        for first in range(0, int(want[position]), most):  # a seed that wants very many fills shards of its own
+            asks.append((position, int(asked[position]) + first, min(most, int(want[position]) - first)))
             size += asks[-1][2]
-            if size >= SHARD:
+            if size >= most:
                 yield Shard(round, index, tuple(asks))
                 asks, size, index = [], 0, index + 1
     if asks:

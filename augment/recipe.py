@@ -191,16 +191,24 @@ class Schedule(BaseModel):
     retry_delay: Annotated[float, Field(ge=0)] = 60.0
 
 
-def read_recipe(flags: Mapping[str, Any], file: Path | None = None, modality: str = "text") -> Recipe:
+def read_recipe(flags: Mapping[str, Any], file: Path | None = None, modality: str | None = None) -> Recipe:
     """The recipe of `flags` (unset ones are None) over those of `file`, for text, images or pairs.
 
+    A file says which by its key `modality`; `modality` is what the caller wants, and without either it is text.
+
     Raises:
-        RecipeError: the file is missing or broken, or a key or value is wrong; the key is named.
+        RecipeError: the file is missing or broken or for another verb, or a key or value is wrong; the key is named.
     """
-    if not flags.get("source") and not (file and _toml(file).get("source")):
-        sample = {"text": "sample", "image": "sample-images", "paired": "sample-images"}[modality]
+    written = _toml(file) if file else {}
+    told = written.get("modality", modality or "text")
+    if told not in RECIPES:
+        raise RecipeError(f"recipe {file}: modality '{told}' is none; write text, image or paired")
+    if modality not in (None, told):
+        raise RecipeError(f"recipe {file} is for augment {told}, not augment {modality}; run that")
+    if not flags.get("source") and not written.get("source"):
+        sample = "sample" if told == "text" else "sample-images"
         raise RecipeError(f"no source given; try --source {sample}, or a file, or owner/name from the hub")
-    return read_keys(RECIPES[modality], flags, file, "recipe")
+    return read_keys(RECIPES[told], flags, file, "recipe")
 
 
 def read_keys(model: type[Model], flags: Mapping[str, Any], file: Path | None, what: str) -> Model:
@@ -212,7 +220,8 @@ def read_keys(model: type[Model], flags: Mapping[str, Any], file: Path | None, w
     written: dict[str, Any] = {}
     if file is not None:
         written = _toml(file)
-        written.pop("schedule", None)  # when it runs decides nothing about what it makes
+        for key in ("schedule", "modality"):  # when it runs decides nothing about what it makes
+            written.pop(key, None)
         written.setdefault("name", file.stem)
     return _validated(model, {**written, **{key: value for key, value in flags.items() if value is not None}}, what)
 

@@ -48,6 +48,11 @@ class Table:
         module, _, attribute = targets[name].partition(":")
         return getattr(importlib.import_module(module), attribute)
 
+    def items(self) -> Iterator[tuple[str, Any]]:
+        """Every known name with its object, in alphabetical order."""
+        for name in sorted(self.targets()):
+            yield name, self.load(name)
+
     def build(self, name: str, settings: Mapping[str, Any]) -> Any:
         """The frozen dataclass called `name`, made with `settings`; the others of its fields keep their defaults.
 
@@ -76,5 +81,5 @@ class Table:
 
     def summaries(self) -> Iterator[tuple[str, str]]:
         """Each name with the first line of its docstring, in alphabetical order."""
-        for name in sorted(self.targets()):
-            yield name, (inspect.getdoc(self.load(name)) or "").partition("\n")[0]
+        for name, each in self.items():
+            yield name, (inspect.getdoc(each) or "").partition("\n")[0]

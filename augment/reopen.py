@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
+from augment.images.sources import open_pictures
 from augment.recipe import Recipe, read_recipe
 from augment.sources import Source, open_source
 
@@ -18,10 +20,11 @@ def sources_of(recipe: Recipe) -> tuple[Source, pl.DataFrame]:
     Raises:
         SourceError: one of them cannot be found or read.
     """
-    source = open_source(recipe.source, path=recipe.path, columns=recipe.map, holdout=recipe.holdout)
+    opened = partial(open_pictures, paired=recipe.modality == "paired") if recipe.modality != "text" else open_source
+    source = opened(recipe.source, path=recipe.path, columns=recipe.map, holdout=recipe.holdout)
     if recipe.exam is None:
         return source, source.exam
-    return source, pl.concat([source.exam, open_source(recipe.exam, holdout=0.0).seeds])
+    return source, pl.concat([source.exam, opened(recipe.exam, holdout=0.0).seeds])
 
 
 def reopened(manifest: Mapping[str, Any], path: Path | None = None) -> tuple[Source, pl.DataFrame]:
@@ -32,4 +35,5 @@ def reopened(manifest: Mapping[str, Any], path: Path | None = None) -> tuple[Sou
     Raises:
         RecipeError, SourceError: the recipe in the manifest or its source cannot be read.
     """
-    return sources_of(read_recipe({**(manifest.get("recipe") or {}), "path": path}))
+    recipe = manifest.get("recipe") or {}
+    return sources_of(read_recipe({**recipe, "path": path}, modality=manifest.get("modality") or "text"))

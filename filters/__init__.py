@@ -42,13 +42,15 @@ class Context:
     """What a filter may look at besides the rows it scores.
 
     `seeds` are the source rows that are augmented and `exam` those held out (columns id, prompt, response,
-    label); `adds_facts` names the generators whose variants may state new numbers. `memory` is where a
+    label); `adds_facts` names the generators whose variants may state new numbers, `keeps_label`
+    those after which a picture is still what its label says. `memory` is where a
     corpus filter keeps its index from one batch to the next, under its own name.
     """
 
     seeds: pl.DataFrame
     exam: pl.DataFrame
     adds_facts: frozenset[str] = frozenset()
+    keeps_label: frozenset[str] = frozenset()
     memory: dict[str, Any] = field(default_factory=dict)
 
 

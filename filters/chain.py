@@ -82,7 +82,9 @@ def _looked_up(frame: pl.DataFrame, context: Context) -> pl.DataFrame:
     return named.join(parents, on="_parent", how="left", maintain_order="left").drop("_parent")
 
 
-def chain_of(names: Sequence[str], settings: Mapping[str, Mapping[str, Any]] | None = None) -> Chain:
+def chain_of(
+    names: Sequence[str], settings: Mapping[str, Mapping[str, Any]] | None = None, modality: str = "text"
+) -> Chain:
     """The chain called for: filter names (or "default", "none"), and thresholds by filter name.
 
     Raises:

@@ -1,6 +1,6 @@
 """`augment serve`: recipes that run by themselves, at set times or when files arrive, over what is new.
 
-One process serves several recipes, each as a deployment of the flow `text`. A run at a time: a second one waits, and
+One process serves several recipes, each as a deployment of its verb's flow. A run at a time: a second one waits, and
 then finds what the first left. Runs that were missed while nobody served are caught up by one.
 """
 
@@ -41,7 +41,7 @@ from augment.plan import resolved
 from augment.recipe import Recipe, Schedule, read_recipe, read_schedule
 from flows.alerts import TAG, alert, notice_crashes
 from flows.api import check_api
-from flows.text import text
+from flows.verbs import FLOWS
 from flows.watch import EVENT, Watch, listing, resource
 
 log = logging.getLogger(__name__)
@@ -120,7 +120,7 @@ def _read(file: Path, flags: Mapping[str, Any]) -> tuple[Recipe, Schedule]:
 
 
 def deployment(recipe: Recipe, schedule: Schedule) -> RunnerDeployment:
-    """The recipe as a deployment of the flow `text`: one run at a time, on its schedule and when files arrive.
+    """The recipe as a deployment of its verb's flow: one run at a time, on its schedule and when files arrive.
 
     Raises:
         RecipeError: the cron line or the time zone is none.
@@ -143,7 +143,7 @@ def deployment(recipe: Recipe, schedule: Schedule) -> RunnerDeployment:
                 within=timedelta(0),
             )
         ]
-    made: RunnerDeployment = text.to_deployment(  # type: ignore[assignment]
+    made: RunnerDeployment = FLOWS[recipe.modality].to_deployment(  # type: ignore[assignment]
         str(recipe.name),
         schedules=cron,
         triggers=triggers,

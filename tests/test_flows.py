@@ -105,7 +105,7 @@ def test_the_artifacts_are_a_summary_the_drops_the_folder_the_card_and_one_progr
 
 def test_our_log_lines_are_among_the_runs(twice, prefect):
     def ours() -> set[str]:
-        return {each["name"] for each in prefect.logs(twice.run["id"])} & {"augment.pipeline", "flows.text"}
+        return {each["name"] for each in prefect.logs(twice.run["id"])} & {"augment.pipeline", "flows.curation"}
 
     assert until(lambda: len(ours()) == 2)
     lines = [each["message"] for each in prefect.logs(twice.run["id"])]

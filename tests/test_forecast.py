@@ -10,7 +10,7 @@ from tests.test_pipeline import plan_of, seeds
 def test_the_tokens_forecast_are_those_of_the_prompts(place):
     plan = plan_of(source=seeds(place), n="2x", generators="persona,paraphrase")
     shard = next(Quota.of(plan).next_round(0).shards)
-    asked = sum(tokens_of(text) for _, _, each in plan.requests(shard) for _, text in each.messages)
+    asked = sum(tokens_of(text) for ask in plan.requests(shard) for _, text in ask.request.messages)
     assert forecast(plan)["tokens_in"] == pytest.approx(asked, rel=0.1)
 
 

@@ -17,11 +17,13 @@ import ray
 from augment.engines import EngineOptions
 from augment.errors import EngineError
 from augment.executors.crew import Crew
-from augment.executors.local import Answer, in_order
+from augment.executors.local import Answer, Answered, in_order, of_engine, written
 from augment.executors.worker import Assignment, Worker
 from augment.generators import answers_itself
-from augment.plan import Plan
-from augment.recipe import Recipe
+from augment.plan import Plan, Shard
+from augment.recipe import ImageRecipe, Recipe
+from augment.replies import ReplyStore
+from augment.summary import Tally
 
 log = logging.getLogger(__name__)
 
@@ -39,9 +41,11 @@ def on_ray(plan: Plan, stop: threading.Event) -> Iterator[Answer]:
         EngineError: Ray does not answer, or has no room for one worker.
     """
     recipe = plan.recipe
+    who_answers = (recipe.llm, EngineOptions.of(recipe))
+    if isinstance(recipe, ImageRecipe):
+        who_answers = (recipe.engine, EngineOptions.drawing(recipe))
     assignment = Assignment(
-        recipe.llm,
-        EngineOptions.of(recipe),
+        *who_answers,
         tuple(each for each in plan.generators if answers_itself(each)),
         str(Path.cwd()),
         {name: os.environ[name] for name in CARRIED if name in os.environ},
@@ -58,9 +62,15 @@ def on_ray(plan: Plan, stop: threading.Event) -> Iterator[Answer]:
         )
         crew = Crew(actor.remote, assignment, who, _workers(recipe), stop)
         try:
-            yield partial(in_order, generate=crew.generate, everyone=True)
+            yield partial(_answer, crew)
         finally:
             crew.dismiss()
+
+
+def _answer(crew: Crew, plan: Plan, shards: Iterable[Shard], store: ReplyStore, tally: Tally) -> Iterator[Answered]:
+    """Shards answered by the crew; what an LLM writes for pictures comes from here."""
+    works = written(plan, shards, store, tally)
+    return in_order(plan, works, store, tally, crew.generate, of_engine(plan, store, everyone=True))
 
 
 def _workers(recipe: Recipe) -> int:

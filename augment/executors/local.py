@@ -1,14 +1,16 @@
-"""Shards answered in order over one stream of requests; and the simplest such stream, the plan's own engine."""
+"""Shards answered in order over a stream of requests; and the simplest such streams, the plan's own engines."""
 
 from __future__ import annotations
 
+import dataclasses
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from augment.engines import Keep
 from augment.errors import Interrupted
+from augment.executors.pool import pooled, processes_for
 from augment.generators import answers_itself
 from augment.records import Reply, Request
 
@@ -41,45 +43,96 @@ class _Waiting:
     keys: set[str]
 
 
-def local(plan: Plan, shards: Iterable[Shard], store: ReplyStore, tally: Tally) -> Iterator[Answered]:
-    """Answer shards in this process with the plan's engine, as one stream of requests.
+Asks = Callable[[Answered], Iterable[Request]]
+"""What of an answered shard is to be asked next."""
 
-    A generator that answers itself is not asked here.
+
+def local(plan: Plan, shards: Iterable[Shard], store: ReplyStore, tally: Tally) -> Iterator[Answered]:
+    """Answer shards in this process, as one stream of requests for each who answers.
+
+    Generators that answer themselves are not asked here, unless their work is worth several processes.
 
     Raises:
         EngineError: the engine refuses every request.
         Interrupted: the engine was drained before everything was answered.
     """
-    if plan.engine is None:
-        return map(Answered, shards)
-    return in_order(plan, shards, store, tally, plan.engine.generate)
+    works: Iterator[Answered] = written(plan, shards, store, tally)
+    if plan.engine is not None:
+        works = in_order(plan, works, store, tally, plan.engine.generate, of_engine(plan, store))
+    heavy = {each.name: each for each in plan.generators if answers_itself(each) and getattr(each, "heavy", False)}
+    processes = processes_for(plan.total) if heavy else 1
+    if processes > 1:
+
+        def generate(requests: Iterable[Request], _: Keep) -> Iterator[Reply]:
+            return pooled(requests, heavy, processes)
+
+        works = in_order(plan, works, store, tally, generate, lambda work: _of(plan, work, store, heavy))
+    return works
+
+
+def written(plan: Plan, shards: Iterable[Shard], store: ReplyStore, tally: Tally) -> Iterator[Answered]:
+    """The shards with all that an LLM writes for pictures answered: scenes, captions. Here, whoever draws."""
+    works = map(Answered, shards)
+    if plan.llm is None:
+        return works
+    return in_order(plan, works, store, tally, plan.llm.generate, lambda work: plan.words(work.shard))
+
+
+def drafts_of(plan: Plan, work: Answered, store: ReplyStore) -> dict[str, Reply]:
+    """What the LLM wrote for a shard, by key: failures among it."""
+    if plan.llm is None:
+        return {}
+    return {**store.answered(plan.words(work.shard)), **work.replies}
+
+
+def of_engine(plan: Plan, store: ReplyStore, *, everyone: bool = False) -> Asks:
+    """What the plan's engine is asked; `everyone`: generators that answer themselves are asked like it."""
+
+    def asked(work: Answered) -> Iterator[Request]:
+        for _, generator, request, instead in plan.requests(work.shard, drafts_of(plan, work, store)):
+            if instead is None and (everyone if answers_itself(generator) else _draws(plan, request)):
+                yield request
+
+    return asked
+
+
+def _draws(plan: Plan, request: Request) -> bool:
+    """Whether the engine answers, not the LLM beside it."""
+    return not plan.pictured or request.drawing is not None
+
+
+def _of(plan: Plan, work: Answered, store: ReplyStore, generators: Container[str]) -> Iterator[Request]:
+    for _, generator, request, _ in plan.requests(work.shard, drafts_of(plan, work, store)):
+        if generator.name in generators:
+            yield request
 
 
 def in_order(
-    plan: Plan, shards: Iterable[Shard], store: ReplyStore, tally: Tally, generate: Generate, *, everyone: bool = False
+    plan: Plan, works: Iterable[Answered], store: ReplyStore, tally: Tally, generate: Generate, asks: Asks
 ) -> Iterator[Answered]:
-    """Answer shards by `generate`, one stream of requests over all of them that never waits for a shard to end.
+    """Answer what `asks` says of each work by `generate`, in one stream of requests that waits for no shard to end.
 
-    Requests are drawn, and shards yielded, in the caller's thread. `everyone`: generators that answer
-    themselves are asked by `generate` too; their replies are not stored and not counted as paid for.
+    Requests are drawn, and works yielded, in the caller's thread. Replies of generators that answer themselves are
+    not stored and not counted as paid for.
 
     Raises:
         Interrupted: the stream ended before everything was answered.
         AugmentError: whatever `generate` raises.
     """
-    remaining = iter(shards)
+    remaining = iter(works)
     free = frozenset(each.name for each in plan.generators if answers_itself(each))
     queue: deque[_Waiting] = deque()
     owners: dict[str, list[_Waiting]] = {}
     unpaid: set[str] = set()
+    shared: set[str] = set()  # an LLM's words for many records: asked once, and no reply of an earlier run
     drawn_all = False
 
-    def unanswered(shard: Shard) -> list[Request]:
-        """Puts the shard in the queue; its requests that are neither answered nor already asked."""
-        asked = [request for _, generator, request in plan.requests(shard) if everyone or not answers_itself(generator)]
+    def unanswered(work: Answered) -> list[Request]:
+        """Puts the work in the queue; its requests that are neither answered nor already asked."""
+        asked = list(asks(work))
         known = store.answered(each for each in asked if each.generator not in free)
-        tally.replies_reused += len(known)
-        waiting = _Waiting(Answered(shard), {each.key for each in asked} - known.keys())
+        tally.replies_reused += len(known.keys() - shared)
+        waiting = _Waiting(work, {each.key for each in asked} - known.keys())
         queue.append(waiting)
         fresh = []
         for each in asked:
@@ -95,8 +148,8 @@ def in_order(
     def drawn(first: list[Request]) -> Iterator[Request]:
         nonlocal drawn_all
         yield from first
-        for shard in remaining:
-            yield from unanswered(shard)
+        for work in remaining:
+            yield from unanswered(work)
         drawn_all = True
 
     def keep(request: Request, reply: Reply) -> None:
@@ -107,8 +160,8 @@ def in_order(
         while queue and not queue[0].keys:
             yield queue.popleft().answered
 
-    for shard in remaining:
-        first = unanswered(shard)
+    for work in remaining:
+        first = unanswered(work)
         if first:
             break
         yield from finished()
@@ -119,6 +172,9 @@ def in_order(
         unpaid.discard(reply.key)
         if paid:
             tally.sent(reply)
+        if plan.pictured:
+            shared.add(reply.key)
+            reply = dataclasses.replace(reply, picture=b"") if reply.picture else reply
         for waiting in owners.pop(reply.key):
             waiting.keys.discard(reply.key)
             if reply.error is not None or not paid:

@@ -49,7 +49,7 @@ def main() -> None:
     plan = open_plan(recipe)
     curate = run_here
     if os.environ.get("PREFECT_API_URL"):
-        from flows.text import run_by_hand as curate
+        from flows.verbs import run_by_hand as curate
     before = resource.getrusage(resource.RUSAGE_SELF)
     begun = time.perf_counter()
     done = curate(plan, Tally(), threading.Event())
