@@ -53,7 +53,7 @@ def recipe_of(raw: bytes) -> tuple[dict[str, Any] | None, str | None]:
 
     with PILImage.open(io.BytesIO(raw), formats=["PNG"]) as found:
         text = getattr(found, "text", {})
-    recipe = orjson.loads(text[RECIPE]) if RECIPE in text else None
+    recipe = orjson.loads(text[RECIPE].encode()) if RECIPE in text else None  # Pillow gives a subclass of str
     xmp = text.get("XML:com.adobe.xmp", "")
     source = next((each for each in (DRAWN, EDITED, CHANGED) if f"{_VOCABULARY}{each}<" in xmp), None)
     return recipe, source
