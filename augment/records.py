@@ -166,6 +166,11 @@ class Request:
         object.__setattr__(self, "key", content_key(self))
 
     @property
+    def draws(self) -> bool:
+        """Whether a picture is asked for, not words."""
+        return self.drawing is not None or self.settings is not None
+
+    @property
     def params(self) -> str:
         """The parameters as JSON, for provenance: of sampling, or of what is drawn."""
         if self.drawing is not None:

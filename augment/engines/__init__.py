@@ -18,6 +18,7 @@ TABLE = Table(
     "engine",
     {
         "echo": "augment.engines.echo:Echo",
+        "noise": "augment.engines.noise:Noise",
         "openai": "augment.engines.openai:OpenAI",
         "transformers": "augment.engines.transformers:Transformers",
     },
@@ -70,7 +71,10 @@ class EngineOptions:
 
 
 class Engine(Protocol):
-    """Answers requests; `name`, `model` and `revision` go into each row's provenance and reply key."""
+    """Answers requests; `name`, `model` and `revision` go into each row's provenance and reply key.
+
+    One that draws has a class variable `draws` that is true, and answers requests with a `drawing`, no others.
+    """
 
     name: ClassVar[str]
     model: str
@@ -104,6 +108,11 @@ class Engine(Protocol):
     def drain(self) -> None:
         """Take no further request; those in flight are still answered. Callable from any thread."""
         ...
+
+
+def draws(engine: Engine | type[Engine]) -> bool:
+    """Whether an engine draws pictures; the others answer in words."""
+    return bool(getattr(engine, "draws", False))
 
 
 def open_engine(spec: str, options: EngineOptions, flag: str = "--llm") -> Engine:
