@@ -1,11 +1,13 @@
 """The reply store: every answer an engine ever gave, by content key, so that none is paid for twice.
 
 One SQLite file in WAL mode. Each reply is committed as it arrives (some 30 µs: without an fsync a commit
-survives the death of the process, which is what is promised), before anything is done with it.
+survives the death of the process, which is what is promised), before anything is done with it. A picture is in
+the picture store before its reply is committed here, so that a reply without its picture is one to ask for again.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import sqlite3
 import threading
 import time
@@ -16,6 +18,7 @@ from typing import Any, Self
 import orjson
 
 from augment.errors import RunError
+from augment.images.store import pictures
 from augment.records import Reply, Request
 
 _TABLE = """
@@ -31,6 +34,7 @@ insert into replies values (?, ?, ?, ?, ?, ?, ?, ?) on conflict (key) do update 
     max_tokens = excluded.max_tokens, request = excluded.request, created = excluded.created
 where replies.finish = 'length' and (excluded.finish != 'length' or excluded.max_tokens > replies.max_tokens)
 """
+_PUT_DRAWN = "insert or replace into replies values (?, ?, ?, ?, ?, ?, ?, ?)"
 _BATCH = 500
 
 
@@ -62,18 +66,13 @@ class ReplyStore:
     def put(self, request: Request, reply: Reply) -> None:
         """Keep a reply for good; a truncated one gives way to a longer one, a failure is not kept.
 
+        A picture goes into the picture store first. The first under a key stays, as long as it is there.
+
         Raises:
             RunError: the disk is full, or the store is gone.
         """
         if reply.error is not None:
             return
-        asked = {
-            "engine": request.engine,
-            "model": request.model,
-            "revision": request.revision,
-            "messages": request.messages,
-            "schema": request.schema,
-        }
         row = (
             reply.key,
             reply.text,
@@ -81,19 +80,37 @@ class ReplyStore:
             reply.tokens_in,
             reply.tokens_out,
             request.max_tokens,
-            orjson.dumps(asked).decode(),
+            orjson.dumps(_asked(request), default=dict).decode(),
             time.time(),
         )
         try:
             with self._lock:
-                self._db.execute(_PUT, row)
+                if request.draws:
+                    self._put_drawn(row, reply)
+                else:
+                    self._db.execute(_PUT, row)
         except sqlite3.Error as error:
             raise RunError(f"cannot write to the reply store: {error}; make room, then run again") from None
+
+    def _put_drawn(self, row: tuple[Any, ...], reply: Reply) -> None:
+        """The PNG, then the reply, as one: two processes that draw the same keep the same."""
+        self._db.execute("begin immediate")
+        try:
+            known = self._db.execute("select text from replies where key = ?", [reply.key]).fetchone()
+            if known is None or not known[0] or reply.key not in pictures():
+                if reply.picture:
+                    pictures().replace(reply.key, reply.picture)
+                self._db.execute(_PUT_DRAWN, row)
+            self._db.execute("commit")
+        except BaseException:
+            self._db.execute("rollback")
+            raise
 
     def answered(self, requests: Iterable[Request]) -> Mapping[str, Reply]:
         """The replies to those requests that need not be asked again, by key.
 
-        A reply cut off at fewer tokens than the request now allows does not count.
+        A reply cut off at fewer tokens than the request now allows does not count, nor one whose picture is gone.
+        Those that bring a picture come without its bytes: it is in the picture store, under their key.
         """
         by_key = {each.key: each for each in requests}
         keys = list(by_key)
@@ -103,12 +120,18 @@ class ReplyStore:
             marks = ",".join("?" * len(some))
             query = f"select key, text, finish, tokens_in, tokens_out, max_tokens from replies where key in ({marks})"
             for key, text, finish, tokens_in, tokens_out, max_tokens in self._rows(query, some):
+                if text and by_key[key].draws and key not in pictures():
+                    continue
                 if finish != "length" or by_key[key].max_tokens <= max_tokens:
                     found[key] = Reply(key, text, finish, tokens_in, tokens_out)
         return found
 
     def asked(self, key: str) -> tuple[dict[str, Any], Reply] | None:
-        """What was asked and answered under `key`, or None."""
+        """What was asked and answered under `key`, or None.
+
+        What was asked has `messages` and `schema`, or the `drawing` or the `settings`; and `pictures`, by name, where
+        there were any.
+        """
         query = "select request, key, text, finish, tokens_in, tokens_out from replies where key = ?"
         return next(((orjson.loads(row[0]), Reply(*row[1:])) for row in self._rows(query, [key])), None)
 
@@ -118,3 +141,20 @@ class ReplyStore:
                 return self._db.execute(query, values).fetchall()
         except sqlite3.Error as error:
             raise RunError(f"cannot read the reply store: {error}; set AUGMENT_HOME elsewhere") from None
+
+
+def _asked(request: Request) -> dict[str, Any]:
+    """What is kept of a request, for people to read."""
+    found = {
+        "engine": request.engine,
+        "model": request.model,
+        "revision": request.revision,
+        "messages": request.messages,
+        "schema": request.schema,
+    }
+    if request.drawing is not None:
+        found["drawing"] = dataclasses.asdict(request.drawing)
+    if request.settings is not None:
+        found["settings"] = request.settings
+    shown = request.pictures or (request.drawing.pictures if request.drawing else ())
+    return found | ({"pictures": shown} if shown else {})
