@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import CLIPTokenizer, PreTrainedTokenizerFast
 
 START, END = "<|startoftext|>", "<|endoftext|>"
 TURN, DONE = "<|im_start|>", "<|im_end|>"
-WORDS = (
+SAID = (
     "a an the of in on at with and by photo picture drawing painting close up dog cat bird fish car boat house tree "
     "red green blue black white circle square triangle star street beach forest snow table night day light"
-).split()
+)
+WORDS = tuple(SAID.split())
 TEMPLATE = (
     "{% for message in messages %}<|im_start|>{{ message['role'] }}\n{{ message['content'] }}<|im_end|>\n{% endfor %}"
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
@@ -42,7 +45,7 @@ def chat_tokenizer() -> PreTrainedTokenizerFast:
     return made
 
 
-def _merges(words: list[str] | tuple[str, ...], end: str) -> tuple[list[tuple[str, str]], list[str]]:
+def _merges(words: Sequence[str], end: str) -> tuple[list[tuple[str, str]], list[str]]:
     """The pairs that lead letter by letter to each word, and what they make."""
     merges: dict[tuple[str, str], str] = {}
     for word in sorted(words, key=len):
