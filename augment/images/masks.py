@@ -1,0 +1,167 @@
+"""Masks: where a model draws. Pictures of the size of what they belong to, RGB, white where it draws, black elsewhere.
+
+From a dataset's own masks and boxes, and from two predictions of noise (DiffEdit, Couairon et al. 2023, section 3.2).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from augment.images.boxes import read_boxes
+from augment.images.store import pictures
+from augment.records import Row
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from PIL.Image import Image
+
+BRIGHT = 128
+"""The grey value from which a mask's pixel counts as white."""
+OUTLIERS = 3.0
+"""Differences beyond this multiple of their mean are cut, as in DiffEdit."""
+DIFFERENT = 0.5
+"""The share of that from which a place counts as different, as in DiffEdit."""
+SPECK = 0.002
+"""Share of a picture's area under which an island of a difference mask is taken for noise."""
+
+
+def object_mask(record: Row, grow: int = 0) -> Image | None:
+    """White where the record's object is: its own mask, else its boxes as rectangles, `grow` pixels wider.
+
+    None where it has neither, or nothing is in them.
+
+    Raises:
+        RunError: its mask is not in the picture store.
+    """
+    from PIL import Image as PILImage
+
+    if record.width is None or record.height is None:
+        return None
+    size = record.width, record.height
+    if record.mask is not None:
+        found = pictures().open(record.mask)
+        found = found if found.size == size else found.resize(size, PILImage.Resampling.NEAREST)
+        found = binary(found)
+    else:
+        found = box_mask(record)
+    return grown(found, grow) if found.getbbox() else None
+
+
+def background_mask(record: Row, grow: int = 0) -> Image | None:
+    """White where the record's object is not, nor `grow` pixels around it; None where that is nowhere, or unknown.
+
+    Raises:
+        RunError: as `object_mask`.
+    """
+    found = object_mask(record, grow)
+    if found is None:
+        return None
+    found = inverse(found)
+    return found if found.getbbox() else None
+
+
+def box_mask(record: Row) -> Image:
+    """White where the record's boxes are."""
+    from PIL import Image as PILImage
+    from PIL import ImageDraw
+
+    black = PILImage.new("RGB", (record.width or 1, record.height or 1))
+    pen = ImageDraw.Draw(black)
+    for box in read_boxes(record.boxes):
+        left, top = round(box.x), round(box.y)
+        right, bottom = round(box.x + box.width) - 1, round(box.y + box.height) - 1
+        if right >= left and bottom >= top:
+            pen.rectangle((left, top, right, bottom), fill="white")
+    return black
+
+
+def binary(mask: Image) -> Image:
+    """The mask with black and white alone."""
+    return mask.convert("L").point(lambda value: 255 * (value >= BRIGHT)).convert("RGB")
+
+
+def inverse(mask: Image) -> Image:
+    """Black for white, white for black."""
+    from PIL import ImageChops
+
+    return ImageChops.invert(mask)
+
+
+def grown(mask: Image, pixels: int) -> Image:
+    """The mask with its white `pixels` wider on every side, rounded at corners; below 0 narrower."""
+    from PIL import ImageFilter
+
+    if pixels == 0:
+        return mask
+    step: Any = ImageFilter.MaxFilter if pixels > 0 else ImageFilter.MinFilter
+    found = mask.convert("L")
+    for _ in range(abs(pixels)):
+        found = found.filter(step(3))
+    return found.convert("RGB")
+
+
+def feathered(mask: Image, pixels: float) -> Image:
+    """The mask with a soft border: outside it black still, from there over about `pixels` up to white."""
+    from PIL import ImageChops, ImageFilter
+
+    if pixels <= 0:
+        return mask
+    inner = grown(mask, -round(pixels))
+    soft = inner.filter(ImageFilter.GaussianBlur(pixels / 2))
+    return ImageChops.multiply(soft, binary(mask))
+
+
+def difference_mask(differences: NDArray[Any], width: int, height: int, threshold: float = DIFFERENT) -> Image | None:
+    """White where two predictions of noise differ: what a changed prompt changes. None where they nowhere do.
+
+    `differences`: (…, rows, columns), such as (noises, channels, 64, 64); their absolute values are averaged. `width`
+    and `height` in pixels are the picture's.
+    """
+    import numpy as np
+    from PIL import Image as PILImage
+    from PIL import ImageFilter
+
+    found = np.abs(np.asarray(differences, np.float64))
+    found = found.reshape(-1, *found.shape[-2:]).mean(axis=0)
+    most = OUTLIERS * float(found.mean())
+    if not np.isfinite(most) or most <= 0:
+        return None
+    heat = PILImage.fromarray(np.round(np.clip(found / most, 0, 1) * 255).astype(np.uint8))
+    heat = heat.filter(ImageFilter.BoxBlur(1)).resize((width, height), PILImage.Resampling.BILINEAR)
+    different = np.asarray(heat) > threshold * 255
+    kept = without_islands(different, SPECK * different.size)
+    kept = ~without_islands(~kept, SPECK * different.size)
+    if not kept.any():
+        return None
+    return PILImage.fromarray(np.repeat(kept[..., None], 3, axis=2).astype(np.uint8) * 255)
+
+
+def without_islands(white: NDArray[Any], least: float) -> NDArray[Any]:
+    """The truth table (rows, columns) without those connected parts that have fewer than `least` places."""
+    import numpy as np
+
+    numbers = np.where(white, np.arange(1, white.size + 1).reshape(white.shape), 0)
+    while True:  # each place takes the highest number that it is connected to, a whole run at a time
+        before = numbers
+        for _ in range(2):
+            numbers = _spread(numbers).T
+        if np.array_equal(numbers, before):
+            break
+    sizes = np.bincount(numbers.ravel(), minlength=white.size + 1)
+    return white & (sizes[numbers] >= least)
+
+
+def _spread(numbers: Any) -> Any:
+    """Every run of a row that is not 0 filled with its highest number."""
+    import numpy as np
+
+    flat = np.pad(numbers, ((0, 0), (0, 1))).ravel()  # a 0 after each row ends its last run
+    starts = np.flatnonzero((flat != 0) & (np.concatenate(([0], flat[:-1])) == 0))
+    if not starts.size:
+        return numbers
+    ends = np.flatnonzero((flat != 0) & (np.concatenate((flat[1:], [0])) == 0)) + 1
+    borders = np.column_stack((starts, ends)).ravel()
+    highest = np.maximum.reduceat(flat, borders[borders < flat.size])[::2]
+    filled = flat.copy()
+    filled[flat != 0] = np.repeat(highest, ends - starts)
+    return filled.reshape(numbers.shape[0], -1)[:, :-1]
