@@ -140,28 +140,16 @@ def without_islands(white: NDArray[Any], least: float) -> NDArray[Any]:
     """The truth table (rows, columns) without those connected parts that have fewer than `least` places."""
     import numpy as np
 
-    numbers = np.where(white, np.arange(1, white.size + 1).reshape(white.shape), 0)
-    while True:  # each place takes the highest number that it is connected to, a whole run at a time
-        before = numbers
-        for _ in range(2):
-            numbers = _spread(numbers).T
-        if np.array_equal(numbers, before):
-            break
-    sizes = np.bincount(numbers.ravel(), minlength=white.size + 1)
-    return white & (sizes[numbers] >= least)
-
-
-def _spread(numbers: Any) -> Any:
-    """Every run of a row that is not 0 filled with its highest number."""
-    import numpy as np
-
-    flat = np.pad(numbers, ((0, 0), (0, 1))).ravel()  # a 0 after each row ends its last run
-    starts = np.flatnonzero((flat != 0) & (np.concatenate(([0], flat[:-1])) == 0))
-    if not starts.size:
-        return numbers
-    ends = np.flatnonzero((flat != 0) & (np.concatenate((flat[1:], [0])) == 0)) + 1
-    borders = np.column_stack((starts, ends)).ravel()
-    highest = np.maximum.reduceat(flat, borders[borders < flat.size])[::2]
-    filled = flat.copy()
-    filled[flat != 0] = np.repeat(highest, ends - starts)
-    return filled.reshape(numbers.shape[0], -1)[:, :-1]
+    numbers = np.arange(white.size).reshape(white.shape)
+    across, down = white[:, :-1] & white[:, 1:], white[:-1] & white[1:]
+    one = np.concatenate((numbers[:, :-1][across], numbers[:-1][down]))
+    other = np.concatenate((numbers[:, 1:][across], numbers[1:][down]))
+    root = numbers.ravel().copy()
+    while one.size:  # hang the higher of two neighbours' roots under the lower, shorten the ways, look who is left
+        np.minimum.at(root, np.maximum(root[one], root[other]), np.minimum(root[one], root[other]))
+        while not np.array_equal(root, nearer := root[root]):
+            root = nearer
+        apart = root[one] != root[other]
+        one, other = one[apart], other[apart]
+    sizes = np.bincount(root[white.ravel()], minlength=white.size)
+    return white & (sizes[root] >= least).reshape(white.shape)
