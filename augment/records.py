@@ -110,6 +110,9 @@ class Drawing:
     `width` and `height` are in pixels, multiples of 16; `strength` from 0 to 1, the share of the steps that are run.
     None of `steps`, `guidance`: the model's own. `adapters` are folders of LoRA weights or textual inversions that the
     engine adds, named by the digest of their files.
+
+    `label`, `caption` and `partners` are what the row will say that is not its parent's: for the generator that reads
+    the answer. No engine looks at them.
     """
 
     kind: str
@@ -125,6 +128,9 @@ class Drawing:
     width: int = 512
     height: int = 512
     adapters: tuple[str, ...] = ()
+    label: str | None = None
+    caption: str | None = None
+    partners: tuple[str, ...] = ()
 
     @property
     def pictures(self) -> tuple[str, ...]:

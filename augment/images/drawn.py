@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from augment.images.pictures import pixels_of
+from augment.images.pictures import MOST_PIXELS, pixels_of
 from augment.images.stamp import stamped
 from augment.records import Drawing, Rejected, Reply, Request
 
@@ -64,7 +64,23 @@ def drawn(reply: Reply) -> Drawn | Rejected:
     """What a reply says of its picture; Rejected where it says nothing that can be read."""
     try:
         told = orjson.loads(reply.text)
-        drawing = told["drawing"] and Drawing(**{**told["drawing"], "adapters": tuple(told["drawing"]["adapters"])})
-        return Drawn(reply.key, told["pixels"], told["width"], told["height"], drawing, told["about"])
+        found = Drawn(
+            reply.key, told["pixels"], told["width"], told["height"], _drawing(told["drawing"]), told["about"]
+        )
     except (orjson.JSONDecodeError, KeyError, TypeError):
         return Rejected("no picture")
+    sizes = type(found.width) is int and type(found.height) is int and 0 < found.width * found.height <= MOST_PIXELS
+    whole = sizes and found.width > 0 and isinstance(found.pixels, str) and isinstance(found.about, dict)
+    return found if whole else Rejected("no picture")
+
+
+def _drawing(told: Any) -> Drawing | None:
+    if told is None:
+        return None
+    found = Drawing(**{**told, "adapters": tuple(told["adapters"]), "partners": tuple(told["partners"])})
+    words = [found.kind, found.prompt, *found.adapters, *found.partners]
+    words += [each for each in (found.label, found.caption) if each is not None]
+    numbers = [found.width, found.height, 0 if found.strength is None else found.strength]
+    if not (all(isinstance(each, str) for each in words) and all(isinstance(each, int | float) for each in numbers)):
+        raise TypeError("no drawing")
+    return found
