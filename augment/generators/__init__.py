@@ -12,9 +12,11 @@ TABLE = Table(
     "generator",
     {
         "answer": "augment.generators.answer:Answer",
+        "img2img": "augment.generators.img2img:Img2Img",
         "paraphrase": "augment.generators.paraphrase:Paraphrase",
         "persona": "augment.generators.persona:Persona",
         "rules": "augment.generators.rules:Rules",
+        "text2image": "augment.generators.text2image:Text2Image",
     },
 )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -57,6 +57,24 @@ class Prompt:
         )
 
 
+@dataclass(frozen=True)
+class Listing(Prompt):
+    """A prompt for a list of `count` strings under the one name in `fields`."""
+
+    count: int = 8
+
+    @property
+    def schema(self) -> dict[str, Any]:
+        """The JSON schema of the answer: an object of one array of non-empty strings."""
+        items = {"type": "array", "items": {"type": "string", "minLength": 1}, "minItems": self.count}
+        return {**super().schema, "properties": {self.fields[0]: {**items, "maxItems": self.count}}}
+
+
+def enclosed(text: str) -> str:
+    """A text that cannot close the tag that it stands in."""
+    return re.sub(r"</(?=\s*\w+\s*>)", "＜/", text)
+
+
 def prompt_for(record: Row, prompts: Mapping[str, Prompt]) -> tuple[str, Prompt]:
     """The language to ask in and its prompt: the record's own when there is one, else English."""
     language = language_of(record.prompt)
@@ -71,18 +89,33 @@ def in_turn(choices: Sequence[str], record: Row, generator: str, k: int) -> str:
 
 def fields_of(text: str, names: Sequence[str]) -> dict[str, str] | None:
     """The named string fields of a JSON answer, also when it is fenced or has prose around it; None when not there."""
+    for found in _json_in(text):
+        if isinstance(found, dict) and all(isinstance(found.get(name), str) for name in names):
+            return {name: found[name].strip() for name in names}
+    return None
+
+
+def list_of(text: str, name: str) -> tuple[str, ...]:
+    """The strings of a JSON answer's list called `name`, or of a bare list, each once and on one line."""
+    for found in _json_in(text):
+        listed = found.get(name) if isinstance(found, dict) else found
+        if isinstance(listed, list):
+            lines = (" ".join(each.split()) for each in listed if isinstance(each, str))
+            return tuple(dict.fromkeys(each for each in lines if each))
+    return ()
+
+
+def _json_in(text: str) -> Iterator[Any]:
+    """What may be the JSON of an answer: all of it, what is fenced, and from the first brace to the last."""
     candidates = [text, *(match[1] for match in _FENCE.finditer(text))]
     start, end = text.find("{"), text.rfind("}")
     if 0 <= start < end:
         candidates.append(text[start : end + 1])
     for candidate in candidates:
         try:
-            found = orjson.loads(candidate)
+            yield orjson.loads(candidate)
         except orjson.JSONDecodeError:
             continue
-        if isinstance(found, dict) and all(isinstance(found.get(name), str) for name in names):
-            return {name: found[name].strip() for name in names}
-    return None
 
 
 def plain_text(text: str) -> str | None:

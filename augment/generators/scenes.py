@@ -1,0 +1,120 @@
+"""Scenes: the words that a picture is drawn from, written without a model, in English or Chinese as the class is.
+
+A scene is a subject in a place, in a light, seen in some way. The words suit a cat as well as a car, and name nothing
+that could be another class.
+"""
+
+from __future__ import annotations
+
+import re
+
+from augment.language import language_of
+from augment.records import Row, fingerprint, seed_for
+
+PLACES = {
+    "en": (
+        "in a garden",
+        "in front of a plain wall",
+        "on a quiet street",
+        "by a large window",
+        "in an open field",
+        "in a bright room",
+        "near the waterside",
+        "in a workshop",
+        "under a cloudy sky",
+        "on a gravel path",
+        "in a courtyard",
+        "in front of a dark background",
+    ),
+    "zh": (
+        "花园里",
+        "素色墙面前",
+        "安静的街道上",
+        "大窗户旁边",
+        "开阔的田野里",
+        "明亮的房间里",
+        "水边",
+        "作坊里",
+        "多云的天空下",
+        "碎石小路上",
+        "庭院里",
+        "深色背景前",
+    ),
+}
+LIGHTS = {
+    "en": (
+        "soft morning light",
+        "bright midday sun",
+        "warm evening light",
+        "overcast daylight",
+        "lamplight",
+        "light from one side",
+    ),
+    "zh": ("清晨柔和的光线", "正午明亮的阳光", "傍晚温暖的光线", "阴天的自然光", "灯光照明", "侧面打来的光"),
+}
+VIEWS = {
+    "en": ("close-up", "seen from the side", "seen from slightly above", "from some distance", "blurred background"),
+    "zh": ("近景特写", "侧面视角", "略微俯视", "远一些的取景", "背景虚化"),
+}
+COUNT = len(PLACES["en"]) * len(LIGHTS["en"]) * len(VIEWS["en"])
+"""How many scenes there are of one subject in one language: 360."""
+_STRIDE = 97
+"""Prime to `COUNT`, and one step of it changes place, light and view at once."""
+_PHOTO = {"en": "a photo of {subject}", "zh": "一张{subject}的照片"}
+_ARTICLE = re.compile(r"(?:an?|the|some|one|two|three|my|his|her|its)\s", re.IGNORECASE)
+_MANY = re.compile(r"(?<![sui])s$")  # glasses, but no bus, no glass, no iris
+_AN = re.compile(r"(?!uni|use|eu|one\b)[aeiou]|hour|honest", re.IGNORECASE)
+
+
+def language_for(text: str) -> str:
+    """The language that a picture of what `text` says is asked for in: Chinese where that is Chinese, else English."""
+    return "zh" if language_of(text) == "zh" else "en"
+
+
+def spoken(label: str) -> str:
+    """A class's label as words: `golden_retriever` is "golden retriever"."""
+    return " ".join(re.sub(r"[_\-/\\.]+", " ", label).split()) or label.strip()
+
+
+def noun_of(label: str) -> str:
+    """A class as a sentence names one of it: "a cat", "an owl", "glasses", "3", "猫"."""
+    words = spoken(label)
+    if language_for(words) == "zh" or not words[:1].isalpha() or _ARTICLE.match(words) or _MANY.search(words):
+        return words
+    return f"{'an' if _AN.match(words) else 'a'} {words}"
+
+
+def photo_of(label: str, form: str = "") -> str:
+    """A photo of one of a class; `form` says it otherwise, with {label} where the class stands."""
+    if form:
+        return form.replace("{label}", spoken(label))
+    return _PHOTO[language_for(spoken(label))].replace("{subject}", noun_of(label))
+
+
+def scene_of(subject: str, place: int, language: str, photo: str = "") -> str:
+    """The scene number `place` (0 to `COUNT` - 1) of a subject that is named as in a sentence ("a cat", "sks dog").
+
+    `photo` is what it begins with instead of "a photo of" the subject.
+    """
+    rest, at = divmod(place % COUNT, len(PLACES[language]))
+    view, light = divmod(rest, len(LIGHTS[language]))
+    said = PLACES[language][at], LIGHTS[language][light], VIEWS[language][view]
+    begun = photo or _PHOTO[language].replace("{subject}", subject)
+    return f"{begun}，在{'，'.join(said)}" if language == "zh" else f"{begun} {', '.join(said)}"
+
+
+def scene_for(record: Row, label: str, form: str, generator: str, k: int, base: int) -> str:
+    """The record's k-th scene of its class, as a prompt; `form` as in `photo_of`."""
+    photo = photo_of(label, form)
+    place = place_of(record, generator, k, base)
+    return scene_of(noun_of(label), place, language_for(photo), photo)
+
+
+def scenes_version(form: str) -> str:
+    """The name and version of the words above: other words are another template."""
+    return f"scenes@{fingerprint(PLACES, LIGHTS, VIEWS, _PHOTO, form)[:8]}"
+
+
+def place_of(record: Row, generator: str, k: int, base: int) -> int:
+    """Which scene is the record's k-th: another one for each k, from a start that depends on the record."""
+    return (seed_for(record.id, generator, -1, base) + k * _STRIDE) % COUNT
