@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import polars as pl
 
 from augment.generators import Drafting, Generator, answers_itself, drafts
-from augment.records import Rejected, Reply, Request, Row, fingerprint
+from augment.records import Rejected, Reply, Request, Row, fingerprint, seed_for
 
 if TYPE_CHECKING:
     from augment.plan import Plan, Shard
@@ -98,35 +98,42 @@ def words(plan: Plan, shard: Shard) -> Iterator[Request]:
     """What an LLM is asked for a shard of pictures: drafts, and rows that are made of words alone."""
     for record, generator, k in turns(plan, shard):
         if drafts(generator):
-            if plan.llm is not None:
-                yield _draft(plan, record, generator, k)
+            asked = _draft(plan, record, generator, k)
         elif not answers_itself(generator):
-            request = plan.addressed(generator, generator.ask(record, k, exemplars(plan, record, generator, k)))
-            if request.drawing is None:
-                yield request
+            asked = _addressed(plan, generator, generator.ask(record, k, exemplars(plan, record, generator, k)))
+        else:
+            continue
+        if isinstance(asked, Request) and asked.drawing is None:
+            yield asked
 
 
 def asks(plan: Plan, shard: Shard, written: Mapping[str, Reply]) -> Iterator[Ask]:
     """Each candidate's request, in order; `written` are the LLM's drafts by key."""
     for record, generator, k in turns(plan, shard):
-        if not drafts(generator):
-            request = generator.ask(record, k, exemplars(plan, record, generator, k))
-            yield Ask(record, generator, plan.addressed(generator, request))
-            continue
-        draft = None
-        if plan.llm is not None:
-            asked = _draft(plan, record, generator, k)
-            draft = written[asked.key]
-            if draft.error is not None:
-                yield Ask(record, generator, asked, draft)
-                continue
-        found = generator.drafted(record, k, exemplars(plan, record, generator, k), draft)
-        if isinstance(found, Rejected):
-            blank = asked if plan.llm is not None else Request(record.id, generator.name, k, (), "none", 0)
-            yield Ask(record, generator, blank, found)
-        else:
+        seen = exemplars(plan, record, generator, k)
+        draft = _draft(plan, record, generator, k) if drafts(generator) else None
+        found: Request | Rejected | Reply | None = draft
+        if not isinstance(draft, Rejected):
+            reply = written[draft.key] if draft is not None else None
+            if reply is not None and reply.error is not None:
+                found = reply
+            elif drafts(generator):
+                found = generator.drafted(record, k, seen, reply)
+            else:
+                found = generator.ask(record, k, seen)
+        if isinstance(found, Request):
             yield Ask(record, generator, plan.addressed(generator, found))
+        else:
+            nothing = Request(record.id, generator.name, k, (), "", seed_for(record.id, generator.name, k))
+            yield Ask(record, generator, draft if isinstance(draft, Request) else nothing, found)
 
 
-def _draft(plan: Plan, record: Row, generator: Drafting, k: int) -> Request:
-    return plan.addressed(generator, generator.draft(record, k, exemplars(plan, record, generator, k)))
+def _draft(plan: Plan, record: Row, generator: Drafting, k: int) -> Request | Rejected | None:
+    """What the LLM is asked to write first; None where there is no LLM."""
+    if plan.llm is None:
+        return None
+    return _addressed(plan, generator, generator.draft(record, k, exemplars(plan, record, generator, k)))
+
+
+def _addressed(plan: Plan, generator: Generator, found: Request | Rejected) -> Request | Rejected:
+    return plan.addressed(generator, found) if isinstance(found, Request) else found

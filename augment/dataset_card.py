@@ -8,23 +8,36 @@ from typing import Any
 import orjson
 
 from augment.plan import Plan
-from augment.recipe import Recipe
+from augment.recipe import ImageRecipe, Recipe
 from augment.summary import Summary
 
+_TEXTS = (
+    "Columns: `prompt`, `response`, `label`; `parents` and `generator` say where a row comes from "
+    "(`seed` is a row of the source), the others with what it was made and how it scored."
+)
+_PICTURES = (
+    "Pictures are in `curated/train`, with one line each in `metadata.parquet`: `label`, `caption`, `mask`, `objects` "
+    "(boxes); `parents` and `generator` say where a picture comes from (`seed` is one of the source), the others with "
+    "what it was made and how it scored. Every generated file says so in its XMP `DigitalSourceType` and carries its "
+    "recipe in the text chunk `augment`."
+)
 _SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
 
 
 def command_of(recipe: Recipe) -> str:
     """The command line that makes a run of this recipe again."""
-    words = ["augment", "text", "--source", recipe.source, "--n", recipe.n]
+    words = ["augment", recipe.modality, "--source", recipe.source, "--n", recipe.n]
     defaults = type(recipe)(source=recipe.source)
     for key in ("generators", "filters"):
         if getattr(recipe, key) != getattr(defaults, key):
             words += [f"--{key}", ",".join(getattr(recipe, key))]
-    for key in ("llm", "temperature", "max_tokens", "limit", "seed", "max_attempts", "holdout", "exam"):
+    drawing = ("engine", "size", "steps", "guidance", "dtype") if recipe.modality != "text" else ()
+    for key in ("llm", *drawing, "temperature", "max_tokens", "limit", "seed", "max_attempts", "holdout", "exam"):
         value = getattr(recipe, key)
         if value != getattr(defaults, key):
             words += [f"--{key.replace('_', '-')}", str(value)]
+    if isinstance(recipe, ImageRecipe) and recipe.subjects:
+        words += ["--subjects", ",".join(map(str, recipe.subjects))]
     for ours, theirs in recipe.map.items():
         words += ["--map", f"{ours}={theirs}"]
     for name, settings in recipe.settings.items():
@@ -67,14 +80,15 @@ def dataset_card(plan: Plan, summary: Summary) -> str:
     counts = summary.to_dict()
     rows = counts["kept"] + (0 if plan.recipe.without_seeds else counts["seeds"])
     size = next((label for limit, label in _SIZES if rows < limit), "n>1M")
+    files = "curated/train/**" if plan.pictured else "curated/train.parquet"
     front: dict[str, Any] = {
         "license": source.licence.lower() if source.licence != "unknown" else "unknown",
         "language": source.languages,
         "size_categories": [size],
         "tags": ["synthetic", "augmented"],
-        "configs": [{"config_name": "default", "data_files": [{"split": "train", "path": "curated/train.parquet"}]}],
+        "configs": [{"config_name": "default", "data_files": [{"split": "train", "path": files}]}],
     }
-    models = plan.engine and f"{plan.engine.name}:{plan.engine.model} {plan.engine.revision}".strip()
+    models = ", ".join(f"{each.name}:{each.model} {each.revision}".strip() for each in plan.engines)
     lines = [
         "---",
         *(f"{key}: {orjson.dumps(value).decode()}" for key, value in front.items() if value),
@@ -92,8 +106,7 @@ def dataset_card(plan: Plan, summary: Summary) -> str:
         f"* Cite: {_line(source.citation) or 'the source named above'}",
         f"* Made by: `{_line(command_of(plan.recipe))}`",
         "",
-        "Columns: `prompt`, `response`, `label`; `parents` and `generator` say where a row comes from "
-        "(`seed` is a row of the source), the others with what it was made and how it scored.",
+        _PICTURES if plan.pictured else _TEXTS,
         "",
         summary.to_markdown(),
         "",

@@ -9,9 +9,10 @@ import orjson
 import polars as pl
 
 from augment.errors import RunError
+from augment.images.store import pictures
 from augment.manifest import manifest_of
 from augment.places import home
-from augment.records import REVIEWED, SCHEMA, VERDICT
+from augment.records import PICTURE, REVIEWED, SCHEMA, VERDICT
 from augment.replies import ReplyStore
 from augment.review.verdicts import Verdicts
 from augment.runs import finished_runs
@@ -53,14 +54,14 @@ def story(id: str, run: Path | None) -> dict[str, Any]:
     """
     folder, row = find_row(id, run)
     parents = [_parent(folder, each) for each in row["parents"] or []]
-    known = {**SCHEMA, **VERDICT, **REVIEWED}
+    known = {**SCHEMA, **PICTURE, **VERDICT, **REVIEWED}
     scores = {name: value for name, value in row.items() if name not in known and value is not None}
     dropped = row.get("dropped_by")
     told: dict[str, Any] = {
         "id": row["id"],
         "run": str(folder),
         "verdict": f"dropped by {dropped}: {row['reason']}" if dropped else "kept",
-        "content": {name: row[name] for name in ("prompt", "response", "label") if row[name] is not None},
+        "content": _content(folder, row),
         "from": {
             "source": row["source"],
             "split": row["split"],
@@ -90,10 +91,19 @@ def _reviewed(folder: Path, row: dict[str, Any]) -> dict[str, Any]:
     return told | ({f"{name} before": before.seen.get(name) for name in ("prompt", "response")} if before else {})
 
 
+def _content(folder: Path, row: dict[str, Any]) -> dict[str, Any]:
+    """What the row holds: texts, and where its pictures are; of a rejected row, in the picture store."""
+    told = ("prompt", "response", "label", "caption", "image", "mask", "boxes", "width", "height", "pixels", "negative")
+    found = {name: row[name] for name in told if row.get(name) is not None}
+    for name in {"image", "mask"} & found.keys():
+        inside = "/" in found[name]
+        found[name] = str(folder / "curated" / found[name] if inside else pictures().path(found[name]))
+    return found
+
+
 def _parent(folder: Path, id: str) -> dict[str, Any]:
-    seeds = pl.scan_parquet(folder / "curated/train.parquet", glob=False).filter(pl.col("id") == id)
-    found = seeds.select("id", "prompt", "response", "label").collect()
-    return found.row(0, named=True) if len(found) else {"id": id}
+    seeds = pl.scan_parquet(folder / "curated/train.parquet", glob=False).filter(pl.col("id") == id).collect()
+    return {"id": id, **_content(folder, seeds.row(0, named=True))} if len(seeds) else {"id": id}
 
 
 def _exchange(key: str) -> dict[str, Any]:
@@ -105,6 +115,9 @@ def _exchange(key: str) -> dict[str, Any]:
     if found is None:
         return {}
     asked, reply = found
+    if (drawing := asked.get("drawing")) is not None:
+        told = orjson.loads(reply.text).get("about") if reply.text else None
+        return {"asked": {name: each for name, each in drawing.items() if each not in (None, [], "")}, "drawn": told}
     return {
         "asked": dict(asked["messages"]),
         "answered": {"text": reply.text, "finish": reply.finish},

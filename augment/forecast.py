@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import orjson
+
+from augment.asking import exemplars
+from augment.generators import Generator, drafts
 from augment.language import language_of
-from augment.plan import RECORD, Plan
-from augment.records import Request, Row
+from augment.plan import Plan
+from augment.records import Rejected, Request, Row
 
 SAMPLE = 50
 """Records whose prompts are rendered to estimate tokens."""
@@ -24,20 +28,36 @@ def _answer_tokens(row: Row, request: Request) -> float:
     return sum(tokens_of(text) for name, text in texts.items() if name in asked)
 
 
+def _asked(plan: Plan, generator: Generator, row: Row) -> Request | Rejected:
+    """The first thing that is asked about a row: of the LLM where it writes something before a picture is drawn."""
+    seen = exemplars(plan, row, generator, 0)
+    found = generator.draft(row, 0, seen) if drafts(generator) and plan.recipe.llm else generator.ask(row, 0, seen)
+    return plan.addressed(generator, found) if isinstance(found, Request) else found
+
+
 def forecast(plan: Plan) -> dict[str, Any]:
     """The plan in numbers and one rendered request a generator. Estimates assume that every candidate is kept."""
-    rows = [Row(*each) for each in plan.seeds.select(RECORD).head(SAMPLE).iter_rows()]
+    rows = list(plan.records.records(range(min(SAMPLE, len(plan.seeds)))))
+    engine = getattr(plan.recipe, "engine", None)
     tokens_in = tokens_out = 0.0
     examples = []
     for place, generator in enumerate(plan.generators):
-        requests = [plan.addressed(generator, generator.ask(row, 0, ())) for row in rows]
+        requests = [each for row in rows if isinstance(each := _asked(plan, generator, row), Request)]
+        if not requests:
+            continue
         share = plan.turns.count(place) / len(plan.turns)
         asked = sum(tokens_of(content) for each in requests for _, content in each.messages) / len(rows)
-        wanted = sum(_answer_tokens(row, each) for row, each in zip(rows, requests, strict=True)) / len(rows)
+        wanted = sum(_answer_tokens(row, each) for row, each in zip(rows, requests, strict=False)) / len(rows)
         tokens_in += plan.total * share * asked
         tokens_out += plan.total * share * wanted
         first = requests[0]
-        examples.append({"generator": first.generator, "template": first.template, "messages": first.messages})
+        example: dict[str, Any] = {"generator": first.generator, "template": first.template}
+        if first.messages:
+            example["messages"] = first.messages
+        else:
+            example["asks"] = orjson.loads(first.params)
+        examples.append(example)
+    unknown = plan.recipe.out is None and bool(plan.recipe.llm or engine)  # who answers is part of its name
     return {
         "source": plan.source.name,
         "rows_in": plan.source.rows_in,
@@ -47,11 +67,12 @@ def forecast(plan: Plan) -> dict[str, Any]:
         "requests": plan.total,
         "requests_at_most": plan.cap * len(plan.seeds),
         "llm": plan.recipe.llm,
+        **({"engine": engine} if plan.pictured else {}),
         "tokens_in": round(tokens_in) if plan.recipe.llm else 0,
         "tokens_out": round(tokens_out) if plan.recipe.llm else 0,
         "incremental": plan.recipe.incremental,
         "filters": [each.name for each in plan.chain.filters],
-        "out": str(plan.out) if plan.recipe.out or not plan.recipe.llm else f"{plan.out.parent}/{plan.name}-…",
+        "out": f"{plan.out.parent}/{plan.name}-…" if unknown else str(plan.out),
         "examples": examples,
     }
 
@@ -70,5 +91,6 @@ def to_text(found: dict[str, Any]) -> str:
         lines.append("carried   what an earlier version of the dataset holds is counted here, and not asked again")
     for each in found["examples"]:
         lines += ["", f"example   {each['generator']} ({each['template']})"]
-        lines += [f"  [{role}] {content}".replace("\n", "\n  ") for role, content in each["messages"]]
+        lines += [f"  [{role}] {content}".replace("\n", "\n  ") for role, content in each.get("messages", ())]
+        lines += [f"  {name}: {value}" for name, value in each.get("asks", {}).items()]
     return "\n".join([*lines, "", "dry run: nothing was sent"])

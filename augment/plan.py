@@ -86,7 +86,8 @@ class Plan:
     @property
     def made_with(self) -> dict[str, Any]:
         """What besides the requests decides the pixels of a plan of pictures, as its engine tells."""
-        told: dict[str, Any] = self.engine.environment() if hasattr(self.engine, "environment") else {}
+        environment = getattr(self.engine, "environment", None)
+        told: dict[str, Any] = environment() if environment else {}
         return {"pillow": version("pillow"), "numpy": version("numpy"), **told}
 
     @cached_property

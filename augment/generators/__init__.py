@@ -37,8 +37,8 @@ class Generator(Protocol):
     adds_facts: ClassVar[bool]
     seed: int
 
-    def ask(self, record: Row, k: int, exemplars: Sequence[Row]) -> Request:
-        """The k-th request about `record` (k = 0, 1, …); a pure function of its arguments."""
+    def ask(self, record: Row, k: int, exemplars: Sequence[Row]) -> Request | Rejected:
+        """The k-th request about `record` (k = 0, 1, …), or why there is none; a pure function of its arguments."""
         ...
 
     def read(self, record: Row, reply: Reply) -> Row | Rejected:
@@ -83,7 +83,7 @@ class Drafting(Picturing, Protocol):
 
     needs_llm: ClassVar[bool]
 
-    def draft(self, record: Row, k: int, exemplars: Sequence[Row]) -> Request:
+    def draft(self, record: Row, k: int, exemplars: Sequence[Row]) -> Request | Rejected:
         """What to ask the LLM; equal requests (scenes for all records of a class) are asked once."""
         ...
 
