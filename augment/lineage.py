@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from augment.errors import RunError
+from augment.images.gallery import taken_down
+from augment.images.store import pictures
 from augment.manifest import MANIFEST, digest_of, manifest_of
-from augment.records import PARENT, POSITION, REVIEWED
+from augment.records import PARENT, PICTURE, POSITION, REVIEWED
 from augment.review.verdicts import REJECTED, REVIEW, ROW, Verdicts
 
 if TYPE_CHECKING:
@@ -103,8 +105,8 @@ def ancestors(folder: Path) -> Iterator[Path]:
         yield folder
 
 
-def rows_of(parent: Parent) -> Iterator[pl.DataFrame]:
-    """The parent's variants as its reviewers want them (columns of `ROW`), block by block.
+def rows_of(parent: Parent, pictured: bool = False) -> Iterator[pl.DataFrame]:
+    """The parent's variants as its reviewers want them (columns of `ROW`, and of `PICTURE`), block by block.
 
     Those that it published come in its order, with a verdict where people reject them; then, of those it rejected, the
     ones that people accept or keep out; then accepted ones that only older versions hold.
@@ -113,14 +115,15 @@ def rows_of(parent: Parent) -> Iterator[pl.DataFrame]:
 
     met: set[str] = set()
     verdicts = parent.verdicts
+    schema = {**ROW, **(PICTURE if pictured else {})}
     for name in (ROWS, REJECTED_ROWS):
         if name == REJECTED_ROWS and not verdicts:
             return
         with pq.ParquetFile(parent.folder / name) as file:
-            columns = [each for each in file.schema_arrow.names if each in ROW]
+            columns = [each for each in file.schema_arrow.names if each in schema]
             for batch in file.iter_batches(BLOCK, columns=columns):
                 frame = pl.concat(
-                    [pl.DataFrame(schema=ROW), pl.DataFrame(pl.from_arrow(batch))], how="diagonal"
+                    [pl.DataFrame(schema=schema), pl.DataFrame(pl.from_arrow(batch))], how="diagonal"
                 ).filter(pl.col("generator") != "seed")
                 if verdicts:
                     concerned = frame.filter(verdicts.concerns())
@@ -149,7 +152,8 @@ def carried(plan: Plan) -> Iterator[pl.DataFrame]:
     )
     known = seeds["_seed"].implode()
     names = list(ROW) if plan.parent.verdicts else [name for name in ROW if name not in REVIEWED]
-    for block in rows_of(plan.parent):
+    names += PICTURE if plan.pictured else ()
+    for block in rows_of(plan.parent, plan.pictured):
         frame = block.filter(pl.col("parents").list.eval(pl.element().is_in(known)).list.all())
         placed = frame.with_columns(pl.col("parents").list.first().alias("_seed")).join(
             seeds, on="_seed", maintain_order="left"
@@ -160,7 +164,7 @@ def carried(plan: Plan) -> Iterator[pl.DataFrame]:
         candidate = (pl.col("variant") // pl.col("_places").list.len()) * len(plan.turns) + pl.col("_place")
         rows = numbered.with_columns(candidate.cast(pl.Int64).alias("_candidate")).select(*names, *PARENT, *POSITION)
         if len(rows):
-            yield rows
+            yield taken_down(rows, plan.parent.folder, pictures()) if plan.pictured else rows
 
 
 def _candidates(plan: Plan) -> pl.DataFrame:

@@ -12,13 +12,18 @@ import hashlib
 import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
+from augment.errors import RunError
 from augment.images.boxes import read_boxes
+from augment.images.pictures import Unreadable, decode
 from augment.images.store import Pictures
 from augment.manifest import settle
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 FOLDER = "curated/train"
 METADATA = "metadata.parquet"
@@ -90,6 +95,34 @@ class Gallery:
             settle(self.beside / METADATA, self.beside / METADATA)
             self.beside.replace(target)
         return {"rows": self.hung, "sha256": self._digest.hexdigest()}
+
+
+def taken_down(rows: pl.DataFrame, folder: Path, store: Pictures) -> pl.DataFrame:
+    """Published rows with their pictures and masks back in the store, under names that say what is in them.
+
+    Raises:
+        RunError: a published file is gone or broken.
+    """
+    images, masks = [], []
+    for pixels, image, mask in rows.select("pixels", "image", "mask").iter_rows():
+        store.put(pixels, _published(folder / "curated" / image))
+        images.append(pixels)
+        masks.append(mask and store.add(_decoded(folder / "curated" / mask)))
+    return rows.with_columns(pl.Series("image", images, pl.String), pl.Series("mask", masks, pl.String))
+
+
+def _published(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise RunError(f"cannot read {path}: {error.strerror}; restore it, or remove the run to start anew") from None
+
+
+def _decoded(path: Path) -> Image:
+    try:
+        return decode(_published(path))
+    except Unreadable as error:
+        raise RunError(f"{path} is {error}; restore it, or remove the run to start anew") from None
 
 
 def _objects(boxes: str | None) -> dict[str, Any]:
