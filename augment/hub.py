@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 from pathlib import Path
+from typing import Any
 
 import orjson
 
@@ -44,8 +45,8 @@ def download(card: Card, folder: Path, name: str) -> Path:
     return folder
 
 
-def load_hub_dataset(name: str) -> tuple[Card, Table]:
-    """The card and rows of the dataset `owner/name`, its `train` split or else its first.
+def load_split(name: str) -> tuple[Any, str]:
+    """The dataset `owner/name` as `datasets` opens it, its `train` split or else its first, and a remark on which.
 
     Raises:
         SourceError: it does not exist or cannot be reached.
@@ -60,7 +61,20 @@ def load_hub_dataset(name: str) -> tuple[Card, Table]:
         first = str(error).strip().partition("\n")[0]
         raise SourceError(f"cannot load the dataset '{name}' from the hub: {first}") from None
     split = "train" if "train" in splits else next(iter(splits))
-    data = splits[split]
+    return splits[split], f"read from its split {split}" if len(splits) > 1 else ""
+
+
+def load_hub_dataset(name: str) -> tuple[Card, Table]:
+    """The card and rows of the dataset `owner/name`, its `train` split or else its first.
+
+    Raises:
+        SourceError: it does not exist or cannot be reached, or holds pictures.
+    """
+    from datasets import Image
+
+    data, _ = load_split(name)
+    if any(isinstance(feature, Image) for feature in data.features.values()):
+        raise SourceError(f"'{name}' is a dataset of pictures; use augment image --source {name}, or augment paired")
     card = Card(title=name, licence=data.info.license or "unknown", citation=data.info.citation or "", hub=name)
     table = Table(columns=list(data.column_names))
     table.rows.extend((f"{name}#{i}", row) for i, row in enumerate(data, 1))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tomllib
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -12,7 +13,10 @@ from augment.registry import closest
 
 
 class Card(BaseModel):
-    """A source card: `data/sources/NAME.toml`. Paths are relative to the card."""
+    """A source card: `data/sources/NAME.toml`. Paths are relative to the card.
+
+    A card of modality image names a `folder` of pictures, or `files` that are tables or archives of them.
+    """
 
     model_config = ConfigDict(extra="forbid")
 
@@ -23,6 +27,8 @@ class Card(BaseModel):
     citation: str = ""
     languages: list[str] = []
     holdout: float = 0.0
+    modality: Literal["text", "image"] = "text"
+    folder: str = ""
     files: list[str] = []
     hub: str = ""
     hub_files: list[str] = []

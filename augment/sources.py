@@ -17,6 +17,7 @@ import polars as pl
 
 from augment.errors import SourceError
 from augment.hub import download, load_hub_dataset
+from augment.images.pictures import SUFFIXES
 from augment.places import data_dir, home
 from augment.readers import FORMATS, Table, read_file
 from augment.records import SCHEMA, VERDICT, fingerprint, row_id
@@ -189,7 +190,9 @@ def open_tables(name: str, path: Path | None = None) -> tuple[Card, list[Table],
     """
     if _is_card(name):
         card = read_card(name)
-        directory = path or _configured_directory(card)
+        if card.modality != "text":
+            raise SourceError(_of_pictures(f"'{name}'", name))
+        directory = path or configured_directory(card)
         if directory is not None:
             return card, _card_tables(card, directory), str(directory)
         if card.hub:
@@ -201,6 +204,9 @@ def open_tables(name: str, path: Path | None = None) -> tuple[Card, list[Table],
         return Card(), [read_file(place)], name
     if place.is_dir():
         files = sorted(each for each in place.rglob("*") if each.suffix.lower() in FORMATS and not _hidden(each, place))
+        told = [each for each in files if each.stem.lower() != "metadata"]
+        if not told and any(each.suffix.lower() in SUFFIXES for each in place.rglob("*")):
+            raise SourceError(_of_pictures(str(place), name))
         if not files:
             raise SourceError(f"no data file in {place}; known: {', '.join(sorted(FORMATS))}")
         return Card(), [read_file(each) for each in files], name
@@ -212,7 +218,12 @@ def open_tables(name: str, path: Path | None = None) -> tuple[Card, list[Table],
     return read_card(name), [], name  # raises: the name is none of the three
 
 
-def _configured_directory(card: Card) -> Path | None:
+def _of_pictures(what: str, name: str) -> str:
+    return f"{what} is a source of pictures; use augment image --source {name}, or augment paired"
+
+
+def configured_directory(card: Card) -> Path | None:
+    """The folder that the card's environment variable names, if it is set."""
     configured = os.environ.get(card.directory_env, "") if card.directory_env else ""
     return Path(configured) if configured else None
 

@@ -1,0 +1,188 @@
+"""A picture of a source and what is said of it, as it stands there: nothing is opened yet.
+
+Every kind of source (a folder, a table, an archive, a dataset) becomes a `Listing` of these; `augment.images.reading`
+opens them, so that a rule about pictures is written once.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from augment.errors import SourceError
+
+COMMON_NAMES = {
+    "image": (
+        *("file_name", "image", "filename", "file", "image_path", "image_file", "img", "img_path", "picture"),
+        *("filepath", "path", "jpg", "png", "图片", "图像", "文件"),
+    ),
+    "label": ("label", "class", "category", "class_name", "topic", "type", "标签", "类别"),
+    "caption": (
+        *("caption", "text", "captions", "description", "sentence", "sentences", "title", "alt_text", "alt", "prompt"),
+        *("raw", "描述", "标题", "说明", "文本"),
+    ),
+    "mask": ("mask_file_name", "mask", "mask_path", "segmentation", "annotation", "掩码"),
+    "boxes": ("boxes", "objects", "bboxes", "bbox", "框"),
+}
+"""What people call what belongs to a picture, in order of preference; compared without case."""
+GENERIC = frozenset(("images", "image", "imgs", "img", "pictures", "photos", "jpegimages", "data"))
+"""Folders that hold pictures and name no class."""
+TEXT_LIMIT = 100_000
+"""Characters that a caption, a label or a list of boxes may hold."""
+
+
+class Fault(Exception):
+    """Why an entry cannot become a row; one of a few fixed phrases."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """`place` is where it stands, for people; `picture` and `mask` are files or their bytes; `boxes` is whatever was
+    written; `fault` is what is known to be wrong before anything is opened."""
+
+    place: str
+    picture: Path | bytes | None = None
+    label: str | None = None
+    captions: tuple[str, ...] = ()
+    mask: Path | bytes | None = None
+    boxes: Any = None
+    fault: str | None = None
+
+
+@dataclass(frozen=True)
+class Listing:
+    """The entries of a source in its own order, which of its columns they came from, and remarks for the user."""
+
+    entries: Iterable[Entry]
+    columns: Mapping[str, str]
+    notes: tuple[str, ...] = ()
+
+
+def columns_of(
+    present: Sequence[str], told: Mapping[str, str], *, guess: Mapping[str, Sequence[str]] = COMMON_NAMES
+) -> tuple[dict[str, str], tuple[str, ...]]:
+    """Our names to a table's columns, as told or by common names, and remarks on what was guessed and not used.
+
+    Raises:
+        SourceError: no column is like a picture.
+    """
+    found = {ours: theirs for ours, theirs in told.items() if theirs in present}
+    guessed = []
+    lower = {name.lower(): name for name in reversed(present)}
+    for ours, names in guess.items():
+        match = next((lower[name] for name in names if name in lower and lower[name] not in found.values()), None)
+        if ours not in found and match is not None:
+            found[ours] = match
+            guessed.append(f"{ours}={match}")
+    if "image" not in found:
+        raise SourceError(
+            f"no column looks like a picture among: {', '.join(present)}; name it with --map image=COLUMN "
+            "(rows of text are for augment text)"
+        )
+    unused = [name for name in present if name not in found.values()]
+    notes = [f"columns guessed: {', '.join(guessed)} (change with --map)"] if guessed else []
+    notes += [f"columns not used: {', '.join(unused)}"] if unused else []
+    return found, tuple(notes)
+
+
+def check_told(told: Mapping[str, str], present: Sequence[str]) -> None:
+    """Check what `--map` says against the columns that there are.
+
+    Raises:
+        SourceError: it names one of ours or theirs that does not exist.
+    """
+    for ours, theirs in told.items():
+        if ours not in COMMON_NAMES:
+            raise SourceError(f"--map has no column '{ours}'; known: {', '.join(COMMON_NAMES)}")
+        if theirs not in present:
+            has = ", ".join(present) or "no columns"
+            raise SourceError(f"no column '{theirs}' in the source; it has: {has}")
+
+
+def entry_of(
+    place: str,
+    record: Mapping[str, Any],
+    columns: Mapping[str, str],
+    find: Callable[[str], Path],
+    names: Mapping[str, Sequence[str]] | None = None,
+) -> Entry:
+    """The entry in a record. `find` turns the name of a file into its place, `names` numbers into labels.
+
+    What is wrong with it is said by its `fault`.
+    """
+    cells = {ours: record.get(theirs) for ours, theirs in columns.items()}
+    try:
+        return Entry(
+            place,
+            _file(cells.get("image"), find),
+            _label(cells.get("label"), (names or {}).get("label")),
+            _captions(cells.get("caption")),
+            _file(cells.get("mask"), find),
+            cells.get("boxes") or None,
+        )
+    except Fault as fault:
+        return Entry(place, fault=str(fault))
+
+
+def inside(folder: Path, name: str) -> Path:
+    """The file called `name` in `folder`.
+
+    Raises:
+        Fault: it is elsewhere: an absolute path, one that climbs out, or a link that leads out.
+    """
+    try:
+        place = (folder / name).resolve()
+        if not place.is_relative_to(folder.resolve()):
+            raise Fault("path leads out of the folder")
+    except (OSError, ValueError, RuntimeError):  # too long, a null byte, links in a circle
+        raise Fault("no path of a file") from None
+    return place
+
+
+def _file(cell: Any, find: Callable[[str], Path]) -> Path | bytes | None:
+    """A picture as a cell has it: a path, bytes, or what `datasets` writes, {"bytes": …, "path": …}."""
+    if isinstance(cell, Mapping):
+        cell = cell.get("bytes") if cell.get("bytes") is not None else cell.get("path")
+    if cell is None or cell == "" or _nan(cell):
+        return None
+    if isinstance(cell, bytes | Path):
+        return cell
+    if not isinstance(cell, str):
+        raise Fault("no path of a file")
+    if "://" in cell[:12]:
+        raise Fault("an address, not a file; download it first")
+    return find(cell.strip())
+
+
+def _label(cell: Any, names: Sequence[str] | None) -> str | None:
+    if isinstance(cell, float) and cell.is_integer():
+        cell = int(cell)
+    if cell is None or _nan(cell):
+        return None
+    if names is not None and isinstance(cell, int) and not isinstance(cell, bool):
+        return names[cell] if 0 <= cell < len(names) else None  # -1 is how `datasets` writes that there is none
+    if not isinstance(cell, str | int | float):
+        raise Fault("label is not text")
+    text = " ".join(str(cell).split())
+    if len(text) > TEXT_LIMIT:
+        raise Fault(f"label over {TEXT_LIMIT:,} characters")
+    return text or None
+
+
+def _captions(cell: Any) -> tuple[str, ...]:
+    """The captions in a cell: none, one, or a list of them."""
+    if cell is None or _nan(cell):
+        return ()
+    listed = cell if isinstance(cell, list | tuple) else [cell]
+    if not all(isinstance(each, str) for each in listed):
+        raise Fault("caption is not text")
+    if any(len(each) > TEXT_LIMIT for each in listed):
+        raise Fault(f"caption over {TEXT_LIMIT:,} characters")
+    return tuple(dict.fromkeys(each.strip() for each in listed if each.strip()))
+
+
+def _nan(cell: Any) -> bool:
+    return isinstance(cell, float) and math.isnan(cell)
