@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import io
+import struct
+import threading
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,6 +25,45 @@ class Unreadable(Exception):
     """Why a file is no picture that can be used; one of a few fixed phrases."""
 
 
+class _Quiet:
+    """No warnings while any thread is inside: `warnings.catch_warnings` alone, left by two threads in turn, would keep
+    the one's silence for good."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._inside = 0
+        self._caught = warnings.catch_warnings()
+
+    def __enter__(self) -> None:
+        with self._lock:
+            self._inside += 1
+            if self._inside == 1:
+                self._caught = warnings.catch_warnings()
+                self._caught.__enter__()
+                warnings.simplefilter("ignore")
+
+    def __exit__(self, *exc: object) -> None:
+        with self._lock:
+            self._inside -= 1
+            if self._inside == 0:
+                self._caught.__exit__(None, None, None)
+
+
+_QUIET = _Quiet()
+_BROKEN = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    EOFError,
+    MemoryError,
+    TypeError,
+    LookupError,
+    ArithmeticError,
+    struct.error,
+)
+"""What Pillow raises over a broken file, depending on where it is broken."""
+
+
 def decode(raw: bytes) -> Image:
     """The picture in `raw`, upright, RGB, transparency on white, 16 bits scaled to 8.
 
@@ -33,23 +74,22 @@ def decode(raw: bytes) -> Image:
     from PIL import ImageOps, UnidentifiedImageError
 
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Pillow's own warning of bombs comes before our limit speaks
-            with PILImage.open(io.BytesIO(raw), formats=FORMATS) as found:
-                width, height = found.size
-                if width * height > MOST_PIXELS:
-                    raise Unreadable("more than 64 million pixels")
-                if min(width, height) < LEAST_SIDE:
-                    raise Unreadable("smaller than 8 pixels")
-                if getattr(found, "n_frames", 1) > 1:
-                    raise Unreadable("animated")
-                found.load()
-                return upright(ImageOps.exif_transpose(found))
+        # quiet: Pillow's own warning of bombs comes before our limit speaks
+        with _QUIET, PILImage.open(io.BytesIO(raw), formats=FORMATS) as found:
+            width, height = found.size
+            if width * height > MOST_PIXELS:
+                raise Unreadable("more than 64 million pixels")
+            if min(width, height) < LEAST_SIDE:
+                raise Unreadable("smaller than 8 pixels")
+            if getattr(found, "n_frames", 1) > 1 and found.format != "MPO":  # a camera's JPEG with its preview
+                raise Unreadable("animated")
+            found.load()
+            return upright(ImageOps.exif_transpose(found))
     except UnidentifiedImageError:
         raise Unreadable("not a picture") from None
     except PILImage.DecompressionBombError:
         raise Unreadable("more than 64 million pixels") from None
-    except (OSError, SyntaxError, ValueError, EOFError, MemoryError, OverflowError) as error:
+    except _BROKEN as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise
         raise Unreadable("broken or cut off") from None
