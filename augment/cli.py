@@ -106,9 +106,8 @@ def sources(
         typer.echo(catalogue.listing())
         return
     from augment.recipe import share_of
-    from augment.sources import open_source
 
-    source = open_source(name, path=path, columns=pairs(map, "--map"), holdout=share_of(holdout))
+    source = catalogue.open_any(name, path, pairs(map, "--map"), share_of(holdout))
     if out is None and split is None:
         typer.echo(catalogue.portrait(source))
         return

@@ -70,10 +70,10 @@ def load_hub_dataset(name: str) -> tuple[Card, Table]:
     Raises:
         SourceError: it does not exist or cannot be reached, or holds pictures.
     """
-    from datasets import Image
+    from augment.images.hub import has_pictures
 
     data, _ = load_split(name)
-    if any(isinstance(feature, Image) for feature in data.features.values()):
+    if has_pictures(data):
         raise SourceError(f"'{name}' is a dataset of pictures; use augment image --source {name}, or augment paired")
     card = Card(title=name, licence=data.info.license or "unknown", citation=data.info.citation or "", hub=name)
     table = Table(columns=list(data.column_names))

@@ -8,7 +8,7 @@ all of them left, top, width, height in pixels.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -46,11 +46,12 @@ def boxes_in(written: Any, width: int, height: int, label: str | None = None) ->
             raise Fault("boxes cannot be read") from None
     found = []
     for sides, named in _listed(written):
-        if not isinstance(sides, Sequence) or isinstance(sides, str) or len(sides) != 4:
+        if not isinstance(sides, list | tuple) or len(sides) != 4:
             raise Fault("boxes cannot be read")
         if not all(isinstance(side, int | float) and math.isfinite(side) for side in sides):
             raise Fault("boxes cannot be read")
-        found.append(_box(_name(named) or label or UNNAMED, *map(float, sides), width, height))
+        x, y, wide, high = map(float, sides)
+        found.append(_box(_name(named) or label or UNNAMED, x, y, wide, high, width, height))
     return write_boxes(found)
 
 

@@ -53,7 +53,7 @@ def coco_table(file: Path, root: Path) -> Table | None:
 
 
 def _beside(root: Path, file: Path, name: str) -> str:
-    """Where a picture is, relative to `root`: beside the file, in images/, or in the folder of its split (train2017)."""
+    """Where a picture is, relative to `root`: beside the file, in images/, or in its split's folder."""
     split = file.stem.rpartition("_")[2]
     for each in (name, f"images/{name}", f"{split}/{name}", f"images/{split}/{name}"):
         if (root / each).is_file():

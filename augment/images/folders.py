@@ -4,24 +4,26 @@
     pets/train/cat/1.jpg  pets/test/…              train/ is read; test/ and val/ are left alone, and it is said
     pets/metadata.jsonl (or .csv, .parquet)        file_name, and any of label, caption, boxes, mask_file_name
     pets/1.jpg  pets/1.txt                         the caption is in a text file beside the picture
-    pets/cat/1.jpg  pets/masks/cat/1.png           a mask of the same name in a folder masks/ (also pets/cat/masks/1.png)
+    pets/cat/1.jpg  pets/masks/cat/1.png           a mask of the same name in masks/ (also pets/cat/masks/1.png)
 
-A table is any CSV, TSV, JSON, JSONL or Parquet file with a column for pictures; it is relative to its own folder, as the
-image folders of Hugging Face have it. Pictures that no table names are rows too. Links are followed inside of the folder
-only, hidden files are left alone.
+A table is any CSV, TSV, JSON, JSONL or Parquet file with a column for pictures; its paths are relative to its own
+folder, as in the image folders of Hugging Face. Pictures that no table names are rows too. Links are followed inside of
+the folder only, hidden files are left alone.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import os
+import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 from augment.errors import SourceError
-from augment.images.entries import COMMON_NAMES, GENERIC, TEXT_LIMIT, Entry, Fault, Listing, check_told, inside
+from augment.images.entries import GENERIC, TEXT_LIMIT, Entry, Fault, Listing, check_told, inside
 from augment.images.pictures import SUFFIXES
 from augment.images.tables import list_table
 from augment.readers import FORMATS
@@ -29,6 +31,8 @@ from augment.readers import FORMATS
 TRAIN = ("train", "training")
 OTHERS = ("test", "testing", "val", "valid", "validation", "dev", "eval")
 MASKS = ("masks", "mask")
+_NUMBERS = re.compile(r"[-+.\deE\s]+")
+"""What is no caption: boxes in YOLO's form."""
 
 
 @dataclass
@@ -40,12 +44,14 @@ class Contents:
     texts: dict[Path, Path] = field(default_factory=dict)
     tables: list[Path] = field(default_factory=list)
     archives: list[Path] = field(default_factory=list)
+    others: Counter[str] = field(default_factory=Counter)
 
 
-def contents_of(folder: Path) -> Contents:
-    """What is in `folder`, sorted; masks and texts by the relative path of their picture, without its suffix."""
+def contents_of(folder: Path, without: Sequence[str] = ()) -> Contents:
+    """What is in `folder` but in its subfolders `without`, sorted; masks and texts by the relative path of their
+    picture, without its suffix."""
     found = Contents()
-    for each in sorted(_files(folder)):
+    for each in sorted(each for each in _files(folder) if each.parts[0] not in without):
         suffix, parts = each.suffix.lower(), [part.lower() for part in each.parts[:-1]]
         if suffix in SUFFIXES and any(part in MASKS for part in parts):
             found.masks[_stem(each)] = each
@@ -57,6 +63,8 @@ def contents_of(folder: Path) -> Contents:
             found.tables.append(each)
         elif suffix == ".tar" or each.name.lower().endswith((".tar.gz", ".tgz")):
             found.archives.append(each)
+        else:
+            found.others[suffix or each.name] += 1
     return found
 
 
@@ -66,14 +74,17 @@ def list_folder(folder: Path, told: Mapping[str, str]) -> Listing:
     Raises:
         SourceError: there is none, or a table cannot be read.
     """
-    folder, notes = _train_of(folder)
-    found = contents_of(folder)
+    folder, without, notes = _train_of(folder)
+    found = contents_of(folder, without)
+    kinds = found.others + Counter(each.suffix for each in found.archives)
+    notes += [f"files left alone: {', '.join(f'{n} {kind}' for kind, n in sorted(kinds.items()))}"] if kinds else []
+    notes += [f"links to folders left alone: {', '.join(linked)}"] if (linked := _linked_folders(folder)) else []
     columns: dict[str, str] = {}
     listed: list[Entry] = []
     present: list[str] = []
     for each in found.tables:
         try:
-            table = list_table(folder / each, {ours: theirs for ours, theirs in told.items() if ours in COMMON_NAMES})
+            table = list_table(folder / each, told)
         except SourceError as error:
             if each.stem.lower() == "metadata":
                 raise
@@ -143,7 +154,7 @@ class Shelf:
             mask = self.found.masks.get(Path(stem.name))
         return None if mask is None else inside(self.folder, str(mask))
 
-    @property
+    @cached_property
     def _names(self) -> Counter[str]:
         return Counter(each.stem for each in self.found.pictures)
 
@@ -157,7 +168,7 @@ class Shelf:
             raise Fault("caption cannot be read as UTF-8") from None
         if len(caption) > TEXT_LIMIT:
             raise Fault(f"caption over {TEXT_LIMIT:,} characters")
-        return (caption,) if caption else ()
+        return (caption,) if caption and not _NUMBERS.fullmatch(caption) else ()
 
     def texts_without_picture(self) -> list[Path]:
         """The text files that stand beside no picture."""
@@ -172,15 +183,26 @@ def _files(folder: Path) -> Iterator[Path]:
         yield from (Path(place, each).relative_to(folder) for each in files if not each.startswith("."))
 
 
-def _train_of(folder: Path) -> tuple[Path, list[str]]:
-    """The folder's training part where it is parted, and a remark on what is left alone."""
+def _linked_folders(folder: Path) -> list[str]:
+    return sorted(
+        str(Path(place, each).relative_to(folder))
+        for place, folders, _ in os.walk(folder)
+        for each in folders
+        if Path(place, each).is_symlink()
+    )
+
+
+def _train_of(folder: Path) -> tuple[Path, list[str], list[str]]:
+    """The folder's training part where it is parted, the names of the other parts, and a remark on both."""
     inner = {each.name.lower(): each for each in sorted(folder.iterdir()) if each.is_dir()}
     train = next((inner[name] for name in TRAIN if name in inner), None)
+    if train is None:
+        return folder, [], []
     others = [inner[name].name for name in OTHERS if name in inner]
-    if train is None or any(each.suffix.lower() in {*SUFFIXES, *FORMATS} for each in folder.iterdir()):
-        return folder, []
-    left = f"; {', '.join(f'{each}/' for each in others)} left alone (give one with --exam)" if others else ""
-    return train, [f"read from {train.name}/{left}"]
+    notes = [f"{', '.join(f'{each}/' for each in others)} left alone (give one with --exam)"] if others else []
+    if any(each.suffix.lower() in {*SUFFIXES, *FORMATS} for each in folder.iterdir()):
+        return folder, others, notes  # a table beside the parts names what is in them
+    return train, [], [f"read from {train.name}/", *notes]
 
 
 def _stem(path: Path) -> Path:

@@ -52,6 +52,13 @@ def list_saved(folder: Path, told: Mapping[str, str]) -> Listing:
     return list_dataset(data, folder.name, told, note)
 
 
+def has_pictures(data: Any) -> bool:
+    """Whether an opened dataset has a column of pictures."""
+    from datasets import Image
+
+    return any(isinstance(feature, Image) for feature in data.features.values())
+
+
 def list_dataset(data: Any, name: str, told: Mapping[str, str], note: str = "") -> Listing:
     """The pictures of an opened dataset. Columns are found by their feature first (Image, ClassLabel), then by name.
 

@@ -7,9 +7,10 @@ from itertools import chain
 from pathlib import Path
 
 from augment.errors import SourceError
+from augment.hub import load_split
 from augment.images.entries import Entry, Listing, check_told
 from augment.images.folders import contents_of, list_folder
-from augment.images.hub import is_saved, list_hub, list_saved
+from augment.images.hub import has_pictures, is_saved, list_hub, list_saved
 from augment.images.pictures import SUFFIXES
 from augment.images.tables import list_table
 from augment.images.webdataset import ARCHIVES, list_archives
@@ -50,6 +51,41 @@ def list_source(name: str, path: Path | None, told: Mapping[str, str]) -> tuple[
         card, listing = list_hub(name, told)
         return card, listing, f"hub:{name}"
     return read_card(name), Listing((), {}), name  # raises: the name is none of these
+
+
+def holds_pictures(name: str, path: Path | None, told: Mapping[str, str]) -> bool:
+    """Whether the source called `name` is one of pictures, by its card, its files, its columns, or what is mapped.
+
+    Raises:
+        SourceError: a dataset of the hub cannot be reached.
+    """
+    if name in card_names():
+        return read_card(name).modality == "image"
+    if set(told) & {"image", "caption", "mask", "boxes"}:
+        return True
+    place = path or Path(name)
+    if place.is_dir():
+        found = contents_of(place)
+        return (
+            bool(found.pictures or found.archives)
+            or is_saved(place)
+            or any(_pictured(place / each) for each in found.tables)
+        )
+    if place.is_file():
+        return _is_archive(place) or place.suffix.lower() in SUFFIXES or _pictured(place)
+    if path is None and name.count("/") == 1 and not name.startswith((".", "/", "~")) and not name.endswith("/"):
+        return has_pictures(load_split(name)[0])
+    return False
+
+
+def _pictured(table: Path) -> bool:
+    """Whether a table's first row holds a picture, or names a file that would be one."""
+    try:
+        first = next(iter(list_table(table, {}).entries), None)
+    except SourceError:
+        return False
+    picture = first and first.picture
+    return isinstance(picture, bytes) or (isinstance(picture, Path) and picture.suffix.lower() in SUFFIXES)
 
 
 def list_place(place: Path, told: Mapping[str, str]) -> Listing:

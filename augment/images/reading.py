@@ -32,7 +32,7 @@ MOST_BYTES = 256 * 2**20
 
 @dataclass(frozen=True, slots=True)
 class Read:
-    """An entry that was looked at: `picture`, `mask` and `boxes` are the cells of a row; `fault` says why it is none."""
+    """An entry that was looked at: `picture`, `mask` and `boxes` are cells of a row; `fault` says why it is none."""
 
     place: str
     label: str | None

@@ -1,7 +1,7 @@
 """A table of pictures: CSV, TSV, JSON, JSONL, or Parquet with paths or with the pictures in it.
 
-Paths are relative to the table's own folder and stay inside it. Parquet is read a few rows at a time, since the pictures
-may be in it; the numbers of a class become its names where `datasets` wrote them into the file.
+Paths are relative to the table's own folder and stay inside it. Parquet is read a few rows at a time, since the
+pictures may be in it; the numbers of a class become its names where `datasets` wrote them into the file.
 """
 
 from __future__ import annotations

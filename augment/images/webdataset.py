@@ -124,5 +124,5 @@ def _raw(archive: tarfile.TarFile, member: tarfile.TarInfo, most: int) -> bytes:
     return raw
 
 
-def _no_files(name: str) -> NoReturn:
+def _no_files(_: str) -> NoReturn:
     raise Fault("no path of a file")

@@ -80,7 +80,7 @@ def _draw(label: str, number: int) -> Drawn:
     hue = COLOURS[label][colour][1]
     if number % 3 == 2:
         many = "两" if count == 2 else "一"
-        caption = f"{chinese}的{many}{MEASURE[label]}{big}{hue}{NAMES[label]}。"
+        caption = f"{chinese}的{many}{MEASURE[label]}{hue}的{big}{NAMES[label]}。"
     else:
         what = f"two {colour} {PLURAL[label]}" if count == 2 else f"a {size}{colour} {label}"
         way = f" swimming to the {'right' if heading else 'left'}" if label == "fish" and number % 2 else ""

@@ -294,7 +294,7 @@ SCENES: dict[str, tuple[Callable[[int, int, Random], Scene], str, str]] = {
     "reef": (reef, "over a coral reef", "珊瑚礁上方"),
     "table": (table, "on a wooden table", "木桌上"),
     "cloth": (cloth, "on a checked tablecloth", "格子桌布上"),
-    "wallpaper": (wallpaper, "on a white shelf before patterned wallpaper", "花纹墙纸前的白色架子上"),
+    "wallpaper": (wallpaper, "on a white shelf in front of patterned wallpaper", "花纹墙纸前，白色架子上"),
     "window": (window, "on a window sill", "窗台上"),
-    "plain": (plain, "before a plain background", "纯色背景前"),
+    "plain": (plain, "in front of a plain background", "纯色背景前"),
 }
