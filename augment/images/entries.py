@@ -7,6 +7,7 @@ opens them, so that a rule about pictures is written once.
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -133,13 +134,14 @@ def inside(folder: Path, name: str) -> Path:
     Raises:
         Fault: it is elsewhere: an absolute path, one that climbs out, or a link that leads out.
     """
+    root = os.path.realpath(folder)
     try:
-        place = (folder / name).resolve()
-        if not place.is_relative_to(folder.resolve()):
-            raise Fault("path leads out of the folder")
-    except (OSError, ValueError, RuntimeError):  # too long, a null byte, links in a circle
+        place = os.path.realpath(os.path.join(root, name))  # noqa: PTH118: pathlib takes four times as long
+    except (OSError, ValueError):  # a null byte
         raise Fault("no path of a file") from None
-    return place
+    if place != root and not place.startswith(root.rstrip(os.sep) + os.sep):
+        raise Fault("path leads out of the folder")
+    return Path(place)
 
 
 def _file(cell: Any, find: Callable[[str], Path]) -> Path | bytes | None:

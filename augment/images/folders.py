@@ -100,8 +100,8 @@ def list_folder(folder: Path, told: Mapping[str, str]) -> Listing:
     shelf = Shelf(folder, found)
     entries = [shelf.complete(each) for each in listed]
     named = {each.picture for each in entries} | {each.mask for each in entries}
-    rest = [each for each in found.pictures if _place(folder, each) not in named]
-    entries += [shelf.entry(each) for each in rest]
+    unnamed = (shelf.entry(each) for each in found.pictures)
+    entries += [each for each in unnamed if each.picture is None or each.picture not in named]
     if any(each.captions for each in entries) and found.texts:
         entries += [Entry(str(path), fault="no picture") for path in shelf.texts_without_picture()]
     guessed = {"image": "the files"} if not listed else {}
@@ -134,7 +134,7 @@ class Shelf:
         if not isinstance(entry.picture, Path) or entry.fault is not None:
             return entry
         try:
-            picture = entry.picture.relative_to(self.folder.resolve())
+            picture = entry.picture.relative_to(os.path.realpath(self.folder))
         except ValueError:
             return entry
         try:
@@ -215,7 +215,3 @@ def _class_of(picture: Path) -> str | None:
     """The folder that names a picture's class."""
     skipped = {*GENERIC, *TRAIN, *OTHERS}
     return next((part for part in reversed(picture.parts[:-1]) if part.lower() not in skipped), None)
-
-
-def _place(folder: Path, picture: Path) -> Path:
-    return (folder / picture).resolve()
