@@ -89,18 +89,26 @@ def columns_of(
     return found, tuple(notes)
 
 
-def check_told(told: Mapping[str, str], present: Sequence[str]) -> None:
-    """Check what `--map` says against the columns that there are.
+def check_ours(told: Mapping[str, str]) -> None:
+    """Check the names that `--map` gives to columns.
 
     Raises:
-        SourceError: it names one of ours or theirs that does not exist.
+        SourceError: one of them is none of ours.
     """
-    for ours, theirs in told.items():
-        if ours not in COMMON_NAMES:
-            raise SourceError(f"--map has no column '{ours}'; known: {', '.join(COMMON_NAMES)}")
-        if theirs not in present:
-            has = ", ".join(present) or "no columns"
-            raise SourceError(f"no column '{theirs}' in the source; it has: {has}")
+    unknown = next((ours for ours in told if ours not in COMMON_NAMES), None)
+    if unknown is not None:
+        raise SourceError(f"--map has no column '{unknown}'; known: {', '.join(COMMON_NAMES)}")
+
+
+def check_theirs(told: Mapping[str, str], present: Sequence[str]) -> None:
+    """Check what `--map` names against the columns that there are.
+
+    Raises:
+        SourceError: one of them does not exist.
+    """
+    missing = next((theirs for theirs in told.values() if theirs not in present), None)
+    if missing is not None:
+        raise SourceError(f"no column '{missing}' in the source; it has: {', '.join(present) or 'no columns'}")
 
 
 def entry_of(
@@ -115,17 +123,23 @@ def entry_of(
     What is wrong with it is said by its `fault`.
     """
     cells = {ours: record.get(theirs) for ours, theirs in columns.items()}
-    try:
-        return Entry(
-            place,
-            _file(cells.get("image"), find),
-            _label(cells.get("label"), (names or {}).get("label")),
-            _captions(cells.get("caption")),
-            _file(cells.get("mask"), find),
-            cells.get("boxes") or None,
-        )
-    except Fault as fault:
-        return Entry(place, fault=str(fault))
+    readers: dict[str, Callable[[Any], Any]] = {
+        "image": lambda cell: _file(cell, find),
+        "label": lambda cell: _label(cell, (names or {}).get("label")),
+        "caption": _captions,
+        "mask": lambda cell: _file(cell, find),
+        "boxes": lambda cell: cell or None,
+    }
+    found: dict[str, Any] = {}
+    faults = []
+    for ours, read in readers.items():
+        try:
+            found[ours] = read(cells.get(ours))
+        except Fault as fault:
+            faults.append(str(fault))
+    fault = faults[0] if faults else None
+    picture, captions = found.get("image"), found.get("caption", ())
+    return Entry(place, picture, found.get("label"), captions, found.get("mask"), found.get("boxes"), fault)
 
 
 def inside(folder: Path, name: str) -> Path:
@@ -136,7 +150,7 @@ def inside(folder: Path, name: str) -> Path:
     """
     root = os.path.realpath(folder)
     try:
-        place = os.path.realpath(os.path.join(root, name))  # noqa: PTH118: pathlib takes four times as long
+        place = os.path.realpath(Path(root, name))
     except (OSError, ValueError):  # a null byte
         raise Fault("no path of a file") from None
     if place != root and not place.startswith(root.rstrip(os.sep) + os.sep):

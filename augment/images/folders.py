@@ -23,7 +23,7 @@ from functools import cached_property
 from pathlib import Path
 
 from augment.errors import SourceError
-from augment.images.entries import GENERIC, TEXT_LIMIT, Entry, Fault, Listing, check_told, inside
+from augment.images.entries import GENERIC, TEXT_LIMIT, Entry, Fault, Listing, check_theirs, inside
 from augment.images.pictures import SUFFIXES
 from augment.images.tables import list_table
 from augment.readers import FORMATS
@@ -94,7 +94,7 @@ def list_folder(folder: Path, told: Mapping[str, str]) -> Listing:
         present += table.present
         notes += table.notes
         listed += table.entries
-    check_told(told, present)
+    check_theirs(told, present)
     if not found.pictures and not listed:
         raise SourceError(f"no picture in {folder}; known: {', '.join(SUFFIXES)}")
     shelf = Shelf(folder, found)

@@ -8,7 +8,7 @@ from typing import Any
 
 from augment.errors import SourceError
 from augment.hub import load_split
-from augment.images.entries import Entry, Fault, Listing, check_told, columns_of, entry_of, inside
+from augment.images.entries import Entry, Fault, Listing, check_theirs, columns_of, entry_of, inside
 from augment.source_cards import Card
 
 SAVED = ("dataset_dict.json", "state.json")
@@ -67,7 +67,7 @@ def list_dataset(data: Any, name: str, told: Mapping[str, str], note: str = "") 
     """
     from datasets import ClassLabel, Image
 
-    check_told(told, data.column_names)
+    check_theirs(told, data.column_names)
     features = dict(data.features)
     pictured = [each for each, feature in features.items() if isinstance(feature, Image)]
     classes = [each for each, feature in features.items() if isinstance(feature, ClassLabel)]

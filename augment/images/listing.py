@@ -8,7 +8,7 @@ from pathlib import Path
 
 from augment.errors import SourceError
 from augment.hub import load_split
-from augment.images.entries import Entry, Listing, check_told
+from augment.images.entries import Entry, Listing, check_ours, check_theirs
 from augment.images.folders import contents_of, list_folder
 from augment.images.hub import has_pictures, is_saved, list_hub, list_saved
 from augment.images.pictures import SUFFIXES
@@ -26,6 +26,7 @@ def list_source(name: str, path: Path | None, told: Mapping[str, str]) -> tuple[
     Raises:
         SourceError: it cannot be found or read, or holds no pictures.
     """
+    check_ours(told)
     if name in card_names():
         card = read_card(name)
         if card.modality != "image":
@@ -99,20 +100,20 @@ def list_place(place: Path, told: Mapping[str, str]) -> Listing:
             return list_saved(place, told)
         found = contents_of(place)
         if found.archives and not found.pictures:
-            check_told(told, ())
+            check_theirs(told, ())
             return list_archives([place / each for each in found.archives], place)
         return list_folder(place, told)
     if not place.is_file():
         raise SourceError(f"no file or folder {place}; check the path")
     if _is_archive(place):
-        check_told(told, ())
+        check_theirs(told, ())
         return list_archives([place], place.parent)
     if place.suffix.lower() in SUFFIXES:
         raise SourceError(f"{place} is a single picture; give the folder that it is in")
     if place.suffix.lower() not in FORMATS:
         raise SourceError(f"{place} has no known format; use one of {', '.join([*sorted(FORMATS), *ARCHIVES])}")
     table = list_table(place, told)
-    check_told(told, table.present)
+    check_theirs(told, table.present)
     return table
 
 

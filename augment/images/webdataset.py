@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 import tarfile
+import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any, NoReturn
@@ -50,8 +51,9 @@ def _entries(file: Path, name: str) -> Iterator[Entry]:
                 samples.setdefault(str(path.with_name(key)), {}).setdefault(ending.lower(), []).append(member)
             for key, members in samples.items():
                 yield from _sample(archive, f"{name}:{key}", members)
-    except (tarfile.TarError, EOFError, OSError) as error:
-        raise SourceError(f"{file} is no whole tar archive ({error}); copy or download it again") from None
+    except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
+        why = f" ({error.strerror})" if isinstance(error, OSError) and error.strerror else ""
+        raise SourceError(f"{file} is no whole tar archive{why}; copy or download it again") from None
 
 
 def _sample(archive: tarfile.TarFile, place: str, members: dict[str, list[tarfile.TarInfo]]) -> Iterator[Entry]:

@@ -49,10 +49,11 @@ class Drawn:
 
 def draw_all() -> list[Drawn]:
     """Every sample picture, in the order of its file names."""
-    return [_draw(label, number) for label in sorted(DRAW) for number in range(EACH)]
+    return [draw(label, number) for label in sorted(DRAW) for number in range(EACH)]
 
 
-def _draw(label: str, number: int) -> Drawn:
+def draw(label: str, number: int) -> Drawn:
+    """The picture number `number` (from 0) of a class."""
     rng = Random(f"{label} {number} {SALT}")
     width, height = SIZES[(number + len(label)) % len(SIZES)]
     places = WHERE[label]

@@ -145,7 +145,10 @@ def test_no_path_leads_out_of_the_folder(place):
     assert found["link.png"] == out
     assert found["loop.png"] == "no such file"
     assert [found[f"metadata.jsonl:{line}"] for line in (4, 9)] == ["no such file", "no picture"]
-    assert {found[f"metadata.jsonl:{line}"] for line in (5, 6, 8)} <= {"no path of a file", "cannot be read: File name too long"}
+    assert {found[f"metadata.jsonl:{line}"] for line in (5, 6, 8)} <= {
+        "no path of a file",
+        "cannot be read: File name too long",
+    }
     assert found["metadata.jsonl:7"] == "an address, not a file; download it first"
     assert source.seeds["caption"].to_list() == ["inside"]
     assert source.rows_in == len(rows) + 2
