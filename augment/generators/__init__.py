@@ -12,6 +12,7 @@ TABLE = Table(
     "generator",
     {
         "answer": "augment.generators.answer:Answer",
+        "classical": "augment.generators.classical:Classical",
         "img2img": "augment.generators.img2img:Img2Img",
         "paraphrase": "augment.generators.paraphrase:Paraphrase",
         "persona": "augment.generators.persona:Persona",

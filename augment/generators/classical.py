@@ -1,0 +1,247 @@
+"""`classical`: a picture turned, cut, coloured, blurred a little, and so on; no model needed.
+
+A variant always moves the pixels where it may (by `affine` or `crop`): a picture that is only lighter is, to a hash of
+what is seen, a duplicate. What else is done to it is drawn. Nothing is drawn that would make untrue what is said of the
+picture: nothing is mirrored that names a side or shows text, no colour turned that is named, no box cut off.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import Field
+
+from augment.images.boxes import read_boxes, write_boxes
+from augment.images.drawn import drawn, picture_reply
+from augment.images.operations import MOVING, Op, changed, matrix_of, moved_boxes, moved_mask
+from augment.images.stamp import CHANGED
+from augment.images.store import pictures
+from augment.images.wording import coloured, lit, one_sided
+from augment.records import Rejected, Reply, Request, Row, seed_for
+
+Name = Literal["affine", "crop", "flip", "colour", "grey", "blur", "noise", "jpeg", "cutout"]
+WEIGHTS: dict[str, float] = {
+    "affine": 6,
+    "crop": 4,
+    "flip": 4,
+    "colour": 6,
+    "grey": 0.3,
+    "blur": 1,
+    "noise": 1.5,
+    "jpeg": 1.5,
+    "cutout": 2,
+}
+"""How often each is drawn, next to the others."""
+MOVED_FIRST = ("affine", "crop")
+ORDER = ("flip", "affine", "crop", "colour", "grey", "blur", "noise", "jpeg", "cutout")
+"""As when a picture is taken: where the camera stands, the light, the lens, the film, the file."""
+DEGREES, SCALES, SHEAR, SHIFT = 15.0, (0.9, 1.2), 0.1, 0.08
+SIDES = (0.72, 0.9)
+"""The share of each side that a crop leaves."""
+FACTOR, SATURATION, HUE = 0.3, 0.45, 15.0
+BLUR, NOISE, QUALITY, HOLE = (0.002, 0.004), (3.0, 7.0), (30, 75), (0.15, 0.3)
+SEEN, COVERED = 0.75, 0.35
+"""The share of a box's area that a movement leaves in the picture at least, and that a hole covers at most."""
+TRIES = 12
+VERSION = "1"
+
+
+@dataclass(frozen=True)
+class Classical:
+    """The picture turned, moved, cropped, mirrored, in other light, blurred, noisy; boxes and masks move along.
+
+    `magnitude` scales how far each of `ops` goes; 1 leaves every picture easy to recognise. `flip=false` is for
+    pictures whose left and right matter (digits, text, traffic signs) without their labels saying so.
+    """
+
+    name: ClassVar[str] = "classical"
+    needs: ClassVar[tuple[str, ...]] = ("image",)
+    adds_facts: ClassVar[bool] = False
+    version: ClassVar[str] = VERSION
+    modalities: ClassVar[tuple[str, ...]] = ("image", "paired")
+    kind: ClassVar[str] = ""
+    looks_at: ClassVar[str] = ""
+    keeps_label: ClassVar[bool] = True
+    heavy: ClassVar[bool] = True
+    seed: int = 0
+    ops: Annotated[tuple[Name, ...], Field(min_length=1)] = (
+        *("affine", "crop", "flip", "colour", "grey"),
+        *("blur", "noise", "jpeg", "cutout"),
+    )
+    magnitude: Annotated[float, Field(gt=0, le=2)] = 1.0
+    flip: bool = True
+
+    def ask(self, record: Row, k: int, exemplars: Sequence[Row]) -> Request:
+        """What is done for the k-th variant, as numbers; no operation where what is said forbids all of them."""
+        seed = seed_for(record.id, self.name, k, self.seed)
+        shown = (record.image,) if record.mask is None else (record.image, record.mask)
+        return Request(
+            record=record.id,
+            generator=self.name,
+            k=k,
+            messages=(),
+            template=f"{self.name}@{self.version}",
+            seed=seed,
+            engine=self.name,
+            model=self.version,
+            settings={"ops": [list(op) for op in self._drawn(record, random.Random(seed))]},
+            pictures=tuple(each for each in shown if each is not None),
+        )
+
+    def answer(self, request: Request) -> Reply:
+        """The picture after the request's operations; with it, the mask's name.
+
+        Raises:
+            RunError: the picture is not in the store, or the mask cannot be kept there.
+        """
+        assert request.settings is not None
+        ops: list[Op] = request.settings["ops"]
+        shown, *masks = request.pictures
+        about: dict[str, Any] = {"ops": ops}
+        if masks:
+            about["mask"] = _kept_mask(masks[0], ops)
+        return picture_reply(request, changed(pictures().open(shown), ops), CHANGED, about)
+
+    def read(self, record: Row, reply: Reply) -> Row | Rejected:
+        """The record with the changed picture, its boxes and mask moved; label and caption are as they were."""
+        found = drawn(reply)
+        if isinstance(found, Rejected):
+            return found
+        try:
+            ops, mask = found.about["ops"], found.about.get("mask")
+            if not ops:
+                return Rejected("no operation keeps what is said of it")
+            if mask == "":
+                return Rejected("its object left the picture")
+            boxes = moved_boxes(read_boxes(record.boxes), ops, found.width, found.height)
+        except (KeyError, TypeError, ValueError, ArithmeticError, AttributeError, IndexError):
+            return Rejected("no operations")
+        return dataclasses.replace(
+            record,
+            image=found.image,
+            pixels=found.pixels,
+            width=found.width,
+            height=found.height,
+            mask=mask,
+            boxes=write_boxes(boxes),
+        )
+
+    def _drawn(self, record: Row, rng: random.Random) -> list[Op]:
+        """One to three operations."""
+        said = (record.label, record.caption, *(box.label for box in read_boxes(record.boxes)))
+        left = [name for name in WEIGHTS if name in self.ops and self._allowed(name, said)]
+        chosen: list[str] = []
+        count = 1 + int(rng.random() * 2.999)
+        first = [name for name in left if name in MOVED_FIRST]
+        while left and len(chosen) < count:
+            chosen.append(_pick(first or left, rng))
+            left.remove(chosen[-1])
+            first = []
+        ops: list[Op] = []
+        for name in sorted(chosen, key=ORDER.index):
+            for _ in range(TRIES):
+                op = self._numbers(name, record, said, rng)
+                if not _spoils([*ops, op], record):
+                    ops.append(op)
+                    break
+        return ops
+
+    def _allowed(self, name: str, said: Sequence[str | None]) -> bool:
+        if name == "flip":
+            return self.flip and not one_sided(said)
+        return name != "grey" or not coloured(said)
+
+    def _numbers(self, name: str, record: Row, said: Sequence[str | None], rng: random.Random) -> Op:
+        """An operation with numbers drawn for this record."""
+        much = self.magnitude
+
+        def between(low: float, high: float) -> float:
+            return low + (high - low) * rng.random()
+
+        def either(most: float, least: float = 0.0) -> float:
+            return round(between(least, 1) * most * much * (-1 if rng.random() < 0.5 else 1), 4)
+
+        if name == "affine":
+            # a long picture turned about its centre swings out of its short sides
+            width, height = record.width or 1, record.height or 1
+            slim = min(width, height) / max(width, height)
+            degrees = min(DEGREES, math.degrees(math.atan(0.4 * slim)))
+            scale = round(math.exp(much * between(*(math.log(each) for each in SCALES))), 4)
+            shear = SHEAR * min(1.0, width / height)
+            return ("affine", either(degrees, 0.3), scale, either(shear), either(SHIFT), either(SHIFT))
+        if name == "crop":
+            wide, high = (round(1 - much * (1 - between(*SIDES)), 4) for _ in "xy")
+            return ("crop", round(between(0, 1 - wide), 4), round(between(0, 1 - high), 4), wide, high)
+        if name == "colour":
+            named = coloured(said)
+            light = 1.0 if lit(said) else _factor(either(FACTOR, 0.3))
+            saturation, hue = (1.0, 0.0) if named else (_factor(either(SATURATION)), either(HUE))
+            return ("colour", light, _factor(either(FACTOR)), saturation, hue)
+        if name == "blur":
+            return ("blur", round(much * between(*BLUR), 5))
+        if name == "noise":
+            return ("noise", round(much * between(*NOISE), 2), int(rng.random() * 2**31))
+        if name == "jpeg":
+            return ("jpeg", max(5, round(100 - much * (100 - between(*QUALITY)))))
+        if name == "cutout":
+            wide, high = (round(min(0.6, much * between(*HOLE)), 4) for _ in "xy")
+            return ("cutout", round(between(0, 1 - wide), 4), round(between(0, 1 - high), 4), wide, high)
+        return (name,)
+
+
+def _pick(names: Sequence[str], rng: random.Random) -> str:
+    """One of the names by weight: written out, so that a seed gives the same in every version of Python."""
+    at = rng.random() * sum(WEIGHTS[name] for name in names)
+    for name in names:
+        at -= WEIGHTS[name]
+        if at < 0:
+            return name
+    return names[-1]
+
+
+def _factor(change: float) -> float:
+    """+0.3 as 1.3, -0.3 as 1 / 1.3: as much darker as lighter."""
+    return round(1 + change if change > 0 else 1 / (1 - change), 4)
+
+
+def _spoils(ops: Sequence[Op], record: Row) -> bool:
+    """Whether a box leaves the picture for the greater part, or a hole hides one."""
+    boxes = read_boxes(record.boxes)
+    if not boxes or not record.width or not record.height:
+        return False
+    width, height = record.width, record.height
+    a, b, _, d, e, _ = matrix_of(ops, width, height)
+    for box in boxes:
+        found = moved_boxes([box], ops, width, height)
+        if not found:
+            return True
+        now = found[0]
+        whole = (abs(a) * box.width + abs(b) * box.height) * (abs(d) * box.width + abs(e) * box.height)
+        if now.width * now.height < SEEN * whole:
+            return True
+        for name, *numbers in ops:
+            if name == "cutout":
+                left, top, wide, high = numbers
+                across = min(now.x + now.width, (left + wide) * width) - max(now.x, left * width)
+                down = min(now.y + now.height, (top + high) * height) - max(now.y, top * height)
+                if max(across, 0) * max(down, 0) > COVERED * now.width * now.height:
+                    return True
+    return False
+
+
+def _kept_mask(name: str, ops: Sequence[Op]) -> str:
+    """The moved mask's name in the store; "" where its object has left the picture for the greater part."""
+    import numpy as np
+
+    mask = pictures().open(name)
+    if not any(op[0] in MOVING for op in ops):
+        return name
+    moved = moved_mask(mask, ops)
+    a, b, _, d, e, _ = matrix_of(ops, mask.width, mask.height)
+    before, after = (np.count_nonzero(np.asarray(each)[..., 0] >= 128) for each in (mask, moved))
+    return pictures().add(moved) if after >= 0.5 * before * abs(a * e - b * d) else ""
