@@ -137,9 +137,9 @@ def entry_of(
             found[ours] = read(cells.get(ours))
         except Fault as fault:
             faults.append(str(fault))
-    fault = faults[0] if faults else None
     picture, captions = found.get("image"), found.get("caption", ())
-    return Entry(place, picture, found.get("label"), captions, found.get("mask"), found.get("boxes"), fault)
+    first = faults[0] if faults else None
+    return Entry(place, picture, found.get("label"), captions, found.get("mask"), found.get("boxes"), first)
 
 
 def inside(folder: Path, name: str) -> Path:

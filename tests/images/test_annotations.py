@@ -11,6 +11,7 @@ from PIL import Image
 from augment.images.annotations import boxes_in, mask_of
 from augment.images.boxes import Box, read_boxes
 from augment.images.entries import Fault
+from augment.images.pictures import pixels_of
 from augment.images.sources import open_pictures
 from augment.images.store import pictures
 from tests.images.files import faults, picture, save
@@ -97,6 +98,15 @@ def test_every_kind_of_mask_becomes_black_and_white(place, kind):
     found = pictures().array(source.seeds["mask"][0])
     assert set(np.unique(found)) == {0, 255}
     assert ((found[..., 0] > 0) != (disc((0, 255)) > 0)).mean() < (0.03 if kind == "jpeg" else 1e-9)
+
+
+def test_a_picture_that_is_also_a_mask_is_read_as_each(place):
+    save(place / "d/1.png", 1)
+    (place / "d/masks").mkdir()
+    (place / "d/masks/1.png").write_bytes((place / "d/1.png").read_bytes())
+    first = open_pictures("d").seeds
+    assert first["pixels"][0] == pixels_of(picture(1)) != first["mask"][0]
+    assert open_pictures("d").seeds.equals(first), "what is remembered of a file is remembered for its purpose"
 
 
 def test_a_mask_without_an_object_is_a_fault():
