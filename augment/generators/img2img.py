@@ -9,15 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, ClassVar
+from typing import ClassVar
 
-from pydantic import Field
-
-from augment.generators.drawing import NO_WORDS, asked, strength_of, template_of, words_for
+from augment.generators.drawing import NO_WORDS, Strengths, asked, strength_of, template_of, words_for
 from augment.generators.survival import survivor
 from augment.records import Rejected, Reply, Request, Row
-
-Strengths = Annotated[tuple[Annotated[float, Field(gt=0, le=1)], ...], Field(min_length=1)]
 
 
 @dataclass(frozen=True)
@@ -47,7 +43,7 @@ class Img2Img:
             return NO_WORDS
         strength = strength_of(self.strengths, self, record, k)
         template = template_of(self.name, "caption or photo", self.form)
-        return asked(self, record, k, template, self.kind, prompt, image=record.image, strength=strength)
+        return asked(self, record, k, template, prompt, image=record.image, strength=strength)
 
     def read(self, record: Row, reply: Reply) -> Row | Rejected:
         """The record with the new picture, its label and caption to be checked; the mask where little was drawn."""

@@ -76,6 +76,14 @@ def spoken(label: str) -> str:
     return " ".join(re.sub(r"[_\-/\\.]+", " ", label).split()) or label.strip()
 
 
+def names(text: str, label: str) -> bool:
+    """Whether a text names a class, in the singular or the plural."""
+    words = re.escape(spoken(label))
+    if language_for(label) == "zh":
+        return spoken(label) in text
+    return re.search(rf"(?<![^\W_]){words}(?:s|es)?(?![^\W_])", text, re.IGNORECASE) is not None
+
+
 def noun_of(label: str) -> str:
     """A class as a sentence names one of it: "a cat", "an owl", "glasses", "3", "猫"."""
     words = spoken(label)
@@ -91,23 +99,33 @@ def photo_of(label: str, form: str = "") -> str:
     return _PHOTO[language_for(spoken(label))].replace("{subject}", noun_of(label))
 
 
-def scene_of(subject: str, place: int, language: str, photo: str = "") -> str:
+def exchanged(text: str, old: str, new: str) -> str | None:
+    """A text with one class for another, "a cat and two cats" as "an owl and two owls"; None where it names none."""
+    words = re.escape(spoken(old))
+    if language_for(old) == "zh":
+        return text.replace(spoken(old), spoken(new)) if spoken(old) in text else None
+    pattern = re.compile(rf"(?<![^\W_])((?:an?)\s+)?{words}(s|es)?(?![^\W_])", re.IGNORECASE)
+
+    def other(found: re.Match[str]) -> str:
+        one = noun_of(new) if found[1] else spoken(new)
+        one = one[:1].upper() + one[1:] if found[0][:1].isupper() else one
+        return f"{one}s" if found[2] else one
+
+    changed, count = pattern.subn(other, text)
+    return changed if count else None
+
+
+def scene_of(subject: str, place: int, language: str, photo: str = "", views: bool = True) -> str:
     """The scene number `place` (0 to `COUNT` - 1) of a subject that is named as in a sentence ("a cat", "sks dog").
 
-    `photo` is what it begins with instead of "a photo of" the subject.
+    `photo` is what it begins with instead of "a photo of" the subject; without `views` nothing is said of how it is
+    seen.
     """
     rest, at = divmod(place % COUNT, len(PLACES[language]))
     view, light = divmod(rest, len(LIGHTS[language]))
-    said = PLACES[language][at], LIGHTS[language][light], VIEWS[language][view]
+    said = (PLACES[language][at], LIGHTS[language][light], VIEWS[language][view])[: 3 if views else 2]
     begun = photo or _PHOTO[language].replace("{subject}", subject)
     return f"{begun}，在{'，'.join(said)}" if language == "zh" else f"{begun} {', '.join(said)}"
-
-
-def scene_for(record: Row, label: str, form: str, generator: str, k: int, base: int) -> str:
-    """The record's k-th scene of its class, as a prompt; `form` as in `photo_of`."""
-    photo = photo_of(label, form)
-    place = place_of(record, generator, k, base)
-    return scene_of(noun_of(label), place, language_for(photo), photo)
 
 
 def scenes_version(form: str) -> str:

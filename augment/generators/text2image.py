@@ -12,9 +12,8 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from augment.generators.drawing import NO_LABEL, asked
-from augment.generators.scenes import scene_for, scenes_version
 from augment.generators.survival import survivor
-from augment.generators.written import ask_for_scenes, number_of, scene_in, template_for
+from augment.generators.written import ask_for_scenes, scene
 from augment.records import Rejected, Reply, Request, Row
 
 
@@ -39,31 +38,19 @@ class Text2Image:
 
     def draft(self, record: Row, k: int, exemplars: Sequence[Row]) -> Request | Rejected:
         """Ask for scenes of the record's class: a page of them, once for all its records."""
-        if not record.label:
-            return NO_LABEL
-        return ask_for_scenes(record.label, self.form, self.name, self._number(record, k), self.seed)
+        return ask_for_scenes(self, record, record.label, k) if record.label else NO_LABEL
 
     def drafted(self, record: Row, k: int, exemplars: Sequence[Row], draft: Reply | None) -> Request | Rejected:
         """The k-th scene as a drawing: from the page that was written, or from a template."""
         if not record.label:
             return NO_LABEL
-        if draft is None:
-            return self.ask(record, k, exemplars)
-        scene = scene_in(draft, record.label, self.form, self._number(record, k))
-        if isinstance(scene, Rejected):
-            return scene
-        return asked(self, record, k, template_for(record.label, self.form), self.kind, scene)
+        found = scene(self, record, record.label, k, draft)
+        return found if isinstance(found, Rejected) else asked(self, record, k, *found)
 
     def ask(self, record: Row, k: int, exemplars: Sequence[Row]) -> Request | Rejected:
         """The k-th scene from a template, as a drawing."""
-        if not record.label:
-            return NO_LABEL
-        prompt = scene_for(record, record.label, self.form, self.name, k, self.seed)
-        return asked(self, record, k, scenes_version(self.form), self.kind, prompt)
+        return self.drafted(record, k, exemplars, None)
 
     def read(self, record: Row, reply: Reply) -> Row | Rejected:
         """The class with the new picture, its words as caption; no box and no mask."""
         return survivor(record, reply, "text")
-
-    def _number(self, record: Row, k: int) -> int:
-        return number_of(record, self.name, k, self.seed)

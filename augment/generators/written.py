@@ -6,8 +6,10 @@ its own; records start at different scenes, so that a class of many records is n
 
 from __future__ import annotations
 
+from typing import Protocol
+
 from augment.generators.prompt import Listing, enclosed, list_of
-from augment.generators.scenes import language_for, photo_of, spoken
+from augment.generators.scenes import language_for, names, noun_of, photo_of, place_of, scene_of, scenes_version, spoken
 from augment.records import Rejected, Reply, Request, Row, seed_for
 
 PAGE, PAGES = 8, 4
@@ -66,34 +68,51 @@ EMPHASES = {
 NO_SCENES = Rejected("no scenes in the answer")
 
 
-def ask_for_scenes(label: str, form: str, generator: str, number: int, base: int) -> Request:
-    """The request for the page that holds the class's scene of that number, the same for all records of the class."""
-    page = number // PAGE
-    shown = photo_of(label, form) if form else spoken(label)
+class Scenic(Protocol):
+    """A generator that draws scenes of a class: its name, its seed, and how its prompts begin (`photo_of`)."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def seed(self) -> int: ...
+    @property
+    def form(self) -> str: ...
+
+
+def ask_for_scenes(generator: Scenic, record: Row, label: str, k: int) -> Request:
+    """The request for the page that holds the record's k-th scene of a class: the same for all records of the class."""
+    page = _number(generator, record, k) // PAGE
+    shown = photo_of(label, generator.form) if generator.form else spoken(label)
     language = language_for(shown)
     values = {"label": enclosed(shown), "emphasis": EMPHASES[language][page % len(EMPHASES[language])]}
-    return SCENES[language].request(Row(f"class:{label}", ""), generator, page, base, values)
+    return SCENES[language].request(Row(f"class:{label}", ""), generator.name, page, generator.seed, values)
 
 
-def number_of(record: Row, generator: str, k: int, base: int) -> int:
-    """Which of its class's scenes is the record's k-th."""
-    return seed_for(record.id, generator, -1, base) % (PAGE * PAGES) + k
+def scene(
+    generator: Scenic, record: Row, label: str, k: int, draft: Reply | None, views: bool = True
+) -> tuple[str, str] | Rejected:
+    """The template and the prompt of the record's k-th scene of a class, which the prompt names.
 
-
-def scene_in(draft: Reply, label: str, form: str, number: int) -> str | Rejected:
-    """The prompt made of the scene of that number, from the page that holds it; it names the class."""
+    `draft` is the page that was written; without one the words are a template's, of how it is seen with `views` alone.
+    """
+    form = generator.form
+    photo = photo_of(label, form)
+    if draft is None:
+        place = place_of(record, generator.name, k, generator.seed)
+        return scenes_version(form), scene_of(noun_of(label), place, language_for(photo), photo, views)
+    shown = photo if form else spoken(label)
     found = [each.rstrip(" .。") for each in list_of(draft.text, "scenes") if len(each) <= LONGEST]
     if not found:
         return NO_SCENES
-    scene = found[number % PAGE % len(found)]
-    language = language_for(scene)
-    if form or spoken(label).lower() not in scene.lower():
-        return f"{photo_of(label, form)}{'，' if language == 'zh' else ', '}{scene}"
-    if "photo" in scene.lower() or "照片" in scene:
-        return scene
-    return f"照片：{scene}" if language == "zh" else f"a photo of {scene[:1].lower()}{scene[1:]}"
+    template = SCENES[language_for(shown)].template
+    said = found[_number(generator, record, k) % PAGE % len(found)]
+    chinese = language_for(said) == "zh"
+    if form or not names(said, label):
+        return template, f"{photo}{'，' if chinese else ', '}{said}"
+    if "photo" in said.lower() or "照片" in said:
+        return template, said
+    return template, f"照片：{said}" if chinese else f"a photo of {said[:1].lower()}{said[1:]}"
 
 
-def template_for(label: str, form: str) -> str:
-    """The name and version of the prompt that `ask_for_scenes` uses."""
-    return SCENES[language_for(photo_of(label, form))].template
+def _number(generator: Scenic, record: Row, k: int) -> int:
+    return seed_for(record.id, generator.name, -1, generator.seed) % (PAGE * PAGES) + k
