@@ -129,11 +129,11 @@ def asks(plan: Plan, shard: Shard, written: Mapping[str, Reply]) -> Iterator[Ask
 
 
 def _draft(plan: Plan, record: Row, generator: Drafting, k: int) -> Request | Rejected | None:
-    """What the LLM is asked to write first; None where there is no LLM."""
+    """What the LLM is asked to write first; None where there is no LLM, or nothing to write."""
     if plan.llm is None:
         return None
     return _addressed(plan, generator, generator.draft(record, k, exemplars(plan, record, generator, k)))
 
 
-def _addressed(plan: Plan, generator: Generator, found: Request | Rejected) -> Request | Rejected:
+def _addressed(plan: Plan, generator: Generator, found: Request | Rejected | None) -> Request | Rejected | None:
     return plan.addressed(generator, found) if isinstance(found, Request) else found

@@ -31,7 +31,9 @@ def _answer_tokens(row: Row, request: Request) -> float:
 def _asked(plan: Plan, generator: Generator, row: Row) -> Request | Rejected:
     """The first thing that is asked about a row: of the LLM where it writes something before a picture is drawn."""
     seen = exemplars(plan, row, generator, 0)
-    found = generator.draft(row, 0, seen) if drafts(generator) and plan.recipe.llm else generator.ask(row, 0, seen)
+    found = generator.draft(row, 0, seen) if drafts(generator) and plan.recipe.llm else None
+    if found is None:
+        found = generator.ask(row, 0, seen)
     return plan.addressed(generator, found) if isinstance(found, Request) else found
 
 

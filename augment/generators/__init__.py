@@ -92,8 +92,8 @@ class Drafting(Picturing, Protocol):
 
     needs_llm: ClassVar[bool]
 
-    def draft(self, record: Row, k: int, exemplars: Sequence[Row]) -> Request | Rejected:
-        """What to ask the LLM; equal requests (scenes for all records of a class) are asked once."""
+    def draft(self, record: Row, k: int, exemplars: Sequence[Row]) -> Request | Rejected | None:
+        """What to ask the LLM, None where it is not needed; equal requests (scenes of a class) are asked once."""
         ...
 
     def drafted(self, record: Row, k: int, exemplars: Sequence[Row], draft: Reply | None) -> Request | Rejected:
