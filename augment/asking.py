@@ -5,6 +5,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
 import polars as pl
@@ -69,6 +70,7 @@ class Seeds:
                 return (found,)
         raise AssertionError(f"two seeds are called {record.id}")
 
+    @cached_property
     def corpus(self) -> tuple[Row, ...]:
         """Some seeds, the same for every record: a fair sample, for ids are hashes."""
         return tuple(self.record(position) for _, position in self.ring[:CORPUS])
@@ -83,7 +85,7 @@ def exemplars(plan: Plan, record: Row, generator: Generator, k: int) -> tuple[Ro
     looks_at = getattr(generator, "looks_at", "")
     if looks_at == "partner":
         return plan.records.partner(record, generator.name, k, generator.seed)
-    return plan.records.corpus() if looks_at == "corpus" else ()
+    return plan.records.corpus if looks_at == "corpus" else ()
 
 
 def turns(plan: Plan, shard: Shard) -> Iterator[tuple[Row, Generator, int]]:

@@ -262,6 +262,8 @@ def resolved(recipe: Recipe) -> tuple[dict[str, int], tuple[Generator, ...], Cha
     chain = chain_of(recipe.filters, settings, recipe.modality)
     for each in chosen:
         _check_can_ask(recipe, each)
+    if isinstance(recipe, ImageRecipe):
+        read_subjects(recipe.subjects)
     if recipe.incremental and not recipe.n.endswith("x"):
         raise RecipeError(f"--incremental needs variants for each seed, not {recipe.n} in all; write --n 5x")
     if recipe.incremental and recipe.out is not None:

@@ -78,8 +78,9 @@ def watch(tally: Tally, console: Console) -> Iterator[None]:
 def announce(plan: Plan, console: Console) -> None:
     """Say, before anything runs, what was chosen for the user."""
     notes = [f"{plan.source.name}: {note}" for note in plan.source.notes]
-    if plan.recipe.llm is None and not plan.recipe.generators:
-        notes.append("no --llm given: using the generator `rules`, which needs no model")
+    if not plan.engines and not plan.recipe.generators:
+        flag = "--llm" if plan.modality == "text" else "--engine"
+        notes.append(f"no {flag} given: using the generator `{plan.recipe.usual()[0]}`, which needs no model")
     if plan.parent is not None:
         notes.append(f"version {plan.version}: grows from {plan.parent.folder}")
     if plan.exam.is_empty():
