@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 TABLE = Table(
     "engine",
     {
+        "diffusers": "augment.engines.diffusers:Diffusers",
         "echo": "augment.engines.echo:Echo",
         "noise": "augment.engines.noise:Noise",
         "openai": "augment.engines.openai:OpenAI",

@@ -1,0 +1,108 @@
+"""What the shared models wear for some drawings and not for others: LoRA, textual inversion, an IP-Adapter.
+
+What is drawn without them is the same to the pixel as if they had never been there.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from augment.drawing.found import Part, one_line
+from augment.errors import EngineError
+from augment.images.subjects import WEIGHTS
+
+LORA, TOKENS = WEIGHTS["dreambooth-lora"], WEIGHTS["textual-inversion"]
+
+
+@dataclass(eq=False)
+class Worn:
+    """What the models of `base` wear now. `folders` are the adapters that a drawing may name, by digest."""
+
+    base: Any
+    folders: Mapping[str, str]
+    look: Part | None = None
+    _loras: set[str] = field(default_factory=set)
+    _now: tuple[tuple[str, ...], bool] = ((), False)
+    _tokenizer: Any = None
+    _embedding: tuple[Any, Any, int] | None = None
+    _encoder: tuple[Any, Any] | None = None
+
+    def wear(self, pipe: Any, adapters: tuple[str, ...], looks: bool) -> None:
+        """Have `pipe`, whose models are those of the base, draw with these adapters, and with the IP-Adapter or not.
+
+        Raises:
+            EngineError: an adapter is not among the engine's, is broken, or does not fit the model.
+        """
+        if self._now != (adapters, looks):
+            folders = [self._folder(each) for each in adapters]
+            self._take_off()
+            self._now = ((), False)
+            loras = [name for name, folder in zip(adapters, folders, strict=True) if (folder / LORA).is_file()]
+            for name, folder in zip(adapters, folders, strict=True):
+                with one_line(f"the adapter in {folder} cannot be worn", "it was trained for another model"):
+                    self._load(name, folder)
+            if loras:
+                self.base.enable_lora()
+                self.base.set_adapters([_called(each) for each in loras])
+            if looks:
+                self._look()
+            self._now = (adapters, looks)
+        if hasattr(pipe, "tokenizer"):
+            pipe.tokenizer = self._tokenizer or self.base.tokenizer
+        if looks and self._encoder is not None:
+            pipe.image_encoder, pipe.feature_extractor = self._encoder
+
+    def _folder(self, digest: str) -> Path:
+        if digest not in self.folders:
+            raise EngineError(f"no adapter {digest}; give the folder that augment subject wrote with --subjects")
+        return Path(self.folders[digest])
+
+    def _load(self, name: str, folder: Path) -> None:
+        if (folder / LORA).is_file():
+            if name not in self._loras:
+                self.base.load_lora_weights(str(folder), weight_name=LORA, adapter_name=_called(name))
+                self._loras.add(name)
+        elif hasattr(self.base, "load_textual_inversion"):
+            encoder = self.base.text_encoder
+            if self._embedding is None:
+                known = encoder.get_input_embeddings()
+                self._embedding = known, known.weight.data, encoder.config.vocab_size
+                self._tokenizer = copy.deepcopy(self.base.tokenizer)
+            self.base.load_textual_inversion(
+                str(folder), weight_name=TOKENS, tokenizer=self._tokenizer, text_encoder=encoder
+            )
+        else:
+            raise ValueError(f"{type(self.base).__name__} takes no textual inversion")
+
+    def _take_off(self) -> None:
+        adapters, looks = self._now
+        if any(each in self._loras for each in adapters):
+            self.base.disable_lora()
+        if self._embedding is not None:
+            known, weights, words = self._embedding
+            known.weight.data, known.num_embeddings = weights, weights.shape[0]
+            self.base.text_encoder.set_input_embeddings(known)
+            self.base.text_encoder.config.vocab_size = words
+            self._embedding = self._tokenizer = None
+        if looks:
+            kept = self.base.feature_extractor
+            self.base.unload_ip_adapter()
+            self.base.register_modules(feature_extractor=kept)
+
+    def _look(self) -> None:
+        """Load the IP-Adapter, its image encoder only once."""
+        assert self.look is not None
+        folder, _, file = self.look.inside.rpartition("/")
+        if self._encoder is not None:
+            self.base.register_modules(image_encoder=self._encoder[0], feature_extractor=self._encoder[1])
+        with one_line(f"the IP-Adapter {self.look.name} cannot be loaded", "it must be made for this model"):
+            self.base.load_ip_adapter(self.look.place, subfolder=folder, weight_name=file, revision=self.look.commit)
+        self._encoder = self.base.image_encoder, self.base.feature_extractor
+
+
+def _called(digest: str) -> str:
+    return f"a{digest}"
