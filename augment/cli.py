@@ -17,6 +17,7 @@ from augment.verbs import verbs
 from finetune import commands
 from finetune.evaluation.commands import evaluate
 from finetune.lift.commands import lift
+from finetune.subject.commands import subject
 
 if TYPE_CHECKING:
     from augment.running import Curate
@@ -82,7 +83,7 @@ def serve(
     serve_them(files, {"cron": cron, "timezone": timezone, "watch": watch}, alert)
 
 
-for verb in (commands.finetune, evaluate, lift, report, review):
+for verb in (commands.finetune, evaluate, lift, subject, report, review):
     app.command()(verb)
 app.add_typer(commands.adapter, name="adapter")
 

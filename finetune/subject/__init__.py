@@ -1,0 +1,1 @@
+"""Subject-driven training: a diffusion model learns one thing from a few pictures, and a word that stands for it."""
