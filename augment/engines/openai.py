@@ -1,50 +1,17 @@
-"""Any server that speaks OpenAI's chat completions: vLLM, SGLang, llama.cpp, a hosted API.
-
-A work queue over one aiohttp session: each slot has one request out, so a slow answer holds its own slot.
-Only what can succeed is tried again; a refused row costs that row; a refused key or model ends the run.
-"""
+"""Any server that speaks OpenAI's chat completions: vLLM, SGLang, llama.cpp, a hosted API."""
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-import logging
-import random
-import time
 from collections import Counter
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from email.utils import parsedate_to_datetime
 from typing import ClassVar
 
-import aiohttp
-from yarl import URL
-
 from augment.engines import EngineOptions, Keep, forget
-from augment.engines.chat import Dialect, Unusable, complaint
-from augment.engines.pace import Pace
-from augment.engines.server import PATIENCE, Server
-from augment.engines.slots import Answer, Slots
-from augment.errors import EngineError
-from augment.records import UNUSABLE, Reply, Request
-
-log = logging.getLogger(__name__)
-
-FATAL = frozenset({301, 302, 307, 308, 401, 402, 403, 404})
-SLOW_DOWN = frozenset({429, 503})
-UNUSABLE_TRIES = 3
-FIRST_DELAY, LONGEST_DELAY = 0.5, 30.0
-"""Seconds before the first retry, and at most between two; a Retry-After may ask for more."""
-
-
-@dataclass(slots=True)
-class _Fault:
-    """Why a try failed and whether the server was there to say so; `wait` in seconds if it said how long."""
-
-    what: str
-    reached: bool
-    wait: float | None = None
-    late: bool = False
+from augment.engines.chat import Dialect
+from augment.engines.http import Asked, Client, Fetch
+from augment.engines.server import Server
+from augment.records import Reply, Request
 
 
 @dataclass(eq=False)
@@ -66,10 +33,7 @@ class OpenAI:
 
     def __post_init__(self) -> None:
         self._dialect = Dialect(self.model, self.server.key)
-        self._pace = Pace(max(1, self.options.concurrency))
-        self._active: set[Slots] = set()
-        self._drained = False
-        self._answered = 0
+        self._client = Client(self.model, self.server, _Chat(self._dialect), self.options, self.served)
 
     @classmethod
     def open(cls, model: str, options: EngineOptions) -> OpenAI:
@@ -79,16 +43,8 @@ class OpenAI:
             EngineError: no server there, the key is refused, or the model is not served.
         """
         server = Server.find(options.base_url)
-        models = server.models()
-        served = tuple(models or ())
-        if not model:
-            if len(served) != 1:
-                known = f"it serves: {', '.join(served)}" if served else "and it lists none"
-                raise EngineError(f"which model of {server.url}? write --llm openai:MODEL; {known}")
-            model = served[0]
-        elif served and model not in served:
-            raise EngineError(f"{server.url} does not serve '{model}'; it serves: {', '.join(served)}")
-        return cls(model, server, options, (models or {}).get(model, ""), served)
+        model, revision, served = server.model(model, "--llm openai:MODEL")
+        return cls(model, server, options, revision, served)
 
     @property
     def structured(self) -> bool:
@@ -103,149 +59,28 @@ class OpenAI:
     def generate(self, requests: Iterable[Request], keep: Keep = forget) -> Iterator[Reply]:
         """Replies as they finish; at most twice as many requests as slots are drawn and not yet yielded.
 
-        `requests` is iterated in the calling thread. Closing the iterator abandons what is in flight;
-        after `drain()` requests that no slot had begun get no reply.
-
         Raises:
             EngineError: key or model refused, or the server gone; after the replies that had arrived.
         """
-        slots = Slots(max(1, self.options.concurrency), self._opened, keep)
-        self._active.add(slots)
-        if self._drained:
-            slots.drain()
-        try:
-            yield from slots.answer(requests)
-        finally:
-            self._active.discard(slots)
+        return self._client.generate(requests, keep)
 
     def drain(self) -> None:
         """Take no further request; those in flight are still answered. Callable from any thread."""
-        self._drained = True
-        for slots in tuple(self._active):
-            slots.drain()
-
-    @contextlib.asynccontextmanager
-    async def _opened(self) -> AsyncIterator[Answer]:
-        headers = {"Content-Type": "application/json", "Accept-Encoding": "identity", "User-Agent": "augment"}
-        if self.server.key:
-            headers["Authorization"] = f"Bearer {self.server.key}"
-        session = aiohttp.ClientSession(
-            # uvicorn (vLLM) closes an idle connection after 5 s; let go of it before, not while asking
-            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=4.0),
-            cookie_jar=aiohttp.DummyCookieJar(),
-            headers=headers,
-            timeout=aiohttp.ClientTimeout(total=self.options.timeout),
-            proxy=self.server.proxy,
-        )
-        url = URL(self.server.at("/chat/completions"), encoded=True)
-        gate = asyncio.Lock()
-
-        async def answer(request: Request) -> Reply:
-            return await self._answer(session, url, gate, request)
-
-        async with session:
-            yield answer
-
-    async def _turn(self, gate: asyncio.Lock) -> float:
-        """Waits for the pace, first come first served; the time of sending, in monotonic seconds."""
-        pace = self._pace
-        now = time.monotonic()
-        if pace.wait(now) <= 0 and not gate.locked():
-            pace.sent(now)
-            return now
-        async with gate:
-            while (wait := pace.wait(now := time.monotonic())) > 0:
-                await asyncio.sleep(wait)
-            pace.sent(now)
-        return now
-
-    async def _answer(self, session: aiohttp.ClientSession, url: URL, gate: asyncio.Lock, request: Request) -> Reply:
-        """Asks until there is an answer, a refusal, or no try left."""
-        dialect, pace = self._dialect, self._pace
-        tries = unusable = 0
-        answered = self._answered
-        while True:
-            version, structured, body = dialect.version, dialect.structured, dialect.encode(request)
-            now = await self._turn(gate)
-            try:
-                async with session.post(url, data=body, allow_redirects=False) as response:
-                    raw, status = await response.read(), response.status
-            except TimeoutError:
-                fault = _Fault(f"no answer within {self.options.timeout:g} s", reached=False, late=True)
-            except (aiohttp.ClientError, OSError) as error:
-                fault = _Fault(f"{type(error).__name__}: {error}"[:200], reached=False)
-            else:
-                if status == 200:
-                    try:
-                        reply = dialect.read(request, raw, structured)
-                    except Unusable as error:
-                        unusable += 1
-                        fault = _Fault(f"unusable answer: {error}", reached=True)
-                    else:
-                        self._answered += 1
-                        return reply
-                else:
-                    message = complaint(raw, self.server.key)
-                    if status in FATAL or (status == 429 and b"insufficient_quota" in raw):
-                        where = response.headers.get("Location", "")
-                        raise self.server.refusal(status, raw, self.model, self.served, where)
-                    if dialect.adapt(request, status, message, version):
-                        continue
-                    if status not in (408, 429) and status < 500:
-                        return _failed(request, f"HTTP {status}: {message}")
-                    fault = _Fault(f"HTTP {status}: {message}", True, _retry_after(response))
-                    if status in SLOW_DOWN:
-                        pace.refused(time.monotonic(), 1.0 if fault.wait is None else fault.wait, now)
-            tries += 1
-            if unusable >= UNUSABLE_TRIES:  # paid for three times: an answer, and the end of asking
-                log.info("%s", fault.what)
-                return Reply(request.key, "", UNUSABLE)
-            if tries > self.options.retries:
-                if not fault.reached and self._answered == answered and not await self._there(session):
-                    advice = "raise --timeout or lower --concurrency" if fault.late else "start it again"
-                    raise EngineError(f"{self.server.url} has gone ({fault.what}); {advice}, then run again")
-                return _failed(request, fault.what)
-            await asyncio.sleep(self._delay(tries, fault))
-
-    async def _there(self, session: aiohttp.ClientSession) -> bool:
-        """Whether the server answers at all, whatever it says: if so, the fault lies with one request."""
-        url = URL(self.server.at("/models"), encoded=True)
-        patience = aiohttp.ClientTimeout(total=PATIENCE)
-        try:
-            async with session.get(url, allow_redirects=False, timeout=patience):
-                return True
-        except (aiohttp.ClientError, OSError):  # a TimeoutError is an OSError
-            return False
-
-    def _delay(self, tries: int, fault: _Fault) -> float:
-        """Seconds before the next try: never less than the server asks for, and never all at once.
-
-        Raises:
-            EngineError: the server asks for more time than we wait for an answer (a daily quota).
-        """
-        if fault.wait is not None and fault.wait > self.options.timeout:
-            raise EngineError(f"{self.server.url} wants {fault.wait:g} s of silence ({fault.what}); run again then")
-        backoff = min(LONGEST_DELAY, FIRST_DELAY * 2.0 ** (tries - 1)) * random.uniform(0.5, 1.0)
-        log.debug("try %d failed: %s", tries, fault.what)
-        if fault.wait is None:
-            return backoff
-        return fault.wait + random.uniform(0.0, 0.1) * min(fault.wait, 1.0)
+        self._client.drain()
 
 
-def _failed(request: Request, why: str) -> Reply:
-    return Reply(request.key, "", "error", error=why)
+@dataclass(frozen=True, slots=True)
+class _Chat:
+    """Chat completions as the client asks for them."""
 
+    dialect: Dialect
 
-def _retry_after(response: aiohttp.ClientResponse) -> float | None:
-    """Seconds that Retry-After asks for, given as a number or an HTTP date."""
-    value = response.headers.get("Retry-After")
-    if value is None:
-        return None
-    try:
-        return max(0.0, float(value))
-    except ValueError:
-        pass
-    try:
-        return max(0.0, parsedate_to_datetime(value).timestamp() - time.time())
-    except ValueError:
-        return None
+    async def write(self, request: Request) -> Asked:
+        structured = self.dialect.structured
+        return Asked("/chat/completions", self.dialect.encode(request), self.dialect.version, structured)
+
+    async def read(self, request: Request, asked: Asked, raw: bytes, fetch: Fetch) -> Reply:
+        return self.dialect.read(request, raw, asked.known)
+
+    def refused(self, request: Request, asked: Asked, status: int, raw: bytes, message: str) -> bool:
+        return self.dialect.adapt(request, status, message, asked.version)

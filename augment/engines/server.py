@@ -81,6 +81,23 @@ class Server:
             return None
         return urllib.request.getproxies().get(parts.scheme)
 
+    def model(self, name: str, spec: str) -> tuple[str, str, tuple[str, ...]]:
+        """The model to ask (none given: the only one served), its revision, and all that are served.
+
+        Raises:
+            EngineError: as `models`; not served, or none given and there are several. `spec` is how to name one.
+        """
+        models = self.models() or {}
+        served = tuple(models)
+        if not name:
+            if len(served) != 1:
+                known = f"it serves: {', '.join(served)}" if served else "and it lists none"
+                raise EngineError(f"which model of {self.url}? write {spec}; {known}")
+            name = served[0]
+        elif served and name not in served:
+            raise EngineError(f"{self.url} does not serve '{name}'; it serves: {', '.join(served)}")
+        return name, models.get(name, ""), served
+
     def models(self) -> dict[str, str] | None:
         """The models it serves, each with a revision that survives a restart ("" where none does).
 

@@ -1,0 +1,293 @@
+"""Asking one server over HTTP, in words or for pictures: a queue, a pace, retries, and what ends a run.
+
+A work queue over one aiohttp session: each slot has one request out, so a slow answer holds its own slot.
+Only what can succeed is tried again; a refused row costs that row; a refused key or model ends the run.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import random
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from email.utils import parsedate_to_datetime
+from typing import Any, Protocol
+
+import aiohttp
+from yarl import URL
+
+from augment.engines import EngineOptions, Keep, forget
+from augment.engines.chat import Unusable, complaint
+from augment.engines.pace import Pace
+from augment.engines.server import PATIENCE, Server
+from augment.engines.slots import Answer, Slots
+from augment.errors import EngineError
+from augment.records import UNUSABLE, Reply, Request
+
+log = logging.getLogger(__name__)
+
+FATAL = frozenset({301, 302, 307, 308, 401, 402, 403, 404})
+SLOW_DOWN = frozenset({429, 503})
+UNUSABLE_TRIES = 3
+FIRST_DELAY, LONGEST_DELAY = 0.5, 30.0
+"""Seconds before the first retry, and at most between two; a Retry-After may ask for more."""
+
+Fetch = Callable[[str], Awaitable[bytes]]
+"""Gets what is at a path of the same server, or at an address on its host."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """One try at a request: the body that goes to `path`, and what its speech wants to know when the answer comes.
+
+    `version` is the dialect's when it was written; a body that is not JSON says so in `content_type`.
+    """
+
+    path: str
+    body: bytes
+    version: int = 0
+    known: Any = None
+    content_type: str = ""
+
+
+class Speech(Protocol):
+    """What is said to a server and what is understood of it; the same from one try to the next, but for its dialect."""
+
+    async def write(self, request: Request) -> Asked | Reply:
+        """What to send; or at once the reply to a request that cannot be sent.
+
+        Raises:
+            EngineError: it can be sent to no server of this kind, nor could others like it.
+        """
+        ...
+
+    async def read(self, request: Request, asked: Asked, raw: bytes, fetch: Fetch) -> Reply:
+        """The reply in the body of a 200.
+
+        Raises:
+            Unusable: it holds none.
+            EngineError: nor will any other.
+        """
+        ...
+
+    def refused(self, request: Request, asked: Asked, status: int, raw: bytes, message: str) -> Reply | bool:
+        """What a refusal is: a reply, a reason to ask again in another way (True), or neither."""
+        ...
+
+
+@dataclass(slots=True)
+class _Fault:
+    """Why a try failed and whether the server was there to say so; `wait` in seconds if it said how long."""
+
+    what: str
+    reached: bool
+    wait: float | None = None
+    late: bool = False
+
+
+@dataclass(eq=False)
+class Client:
+    """Asks `server` what `speech` says. Several `generate` calls, one after the other, share what was learnt of it.
+
+    After `drain()` it takes no request any more.
+    """
+
+    model: str
+    server: Server
+    speech: Speech
+    options: EngineOptions = field(default_factory=EngineOptions)
+    served: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        self._pace = Pace(max(1, self.options.concurrency))
+        self._active: set[Slots] = set()
+        self._drained = False
+        self._answered = 0
+        self._urls: dict[str, URL] = {}
+
+    def generate(self, requests: Iterable[Request], keep: Keep = forget) -> Iterator[Reply]:
+        """Replies as they finish; at most twice as many requests as slots are drawn and not yet yielded.
+
+        `requests` is iterated in the calling thread. Closing the iterator abandons what is in flight;
+        after `drain()` requests that no slot had begun get no reply.
+
+        Raises:
+            EngineError: key or model refused, or the server gone; after the replies that had arrived.
+        """
+        slots = Slots(max(1, self.options.concurrency), self._opened, keep)
+        self._active.add(slots)
+        if self._drained:
+            slots.drain()
+        try:
+            yield from slots.answer(requests)
+        finally:
+            self._active.discard(slots)
+
+    def drain(self) -> None:
+        """Take no further request; those in flight are still answered. Callable from any thread."""
+        self._drained = True
+        for slots in tuple(self._active):
+            slots.drain()
+
+    @contextlib.asynccontextmanager
+    async def _opened(self) -> AsyncIterator[Answer]:
+        headers = {"Content-Type": "application/json", "Accept-Encoding": "identity", "User-Agent": "augment"}
+        if self.server.key:
+            headers["Authorization"] = f"Bearer {self.server.key}"
+        session = aiohttp.ClientSession(
+            # uvicorn (vLLM) closes an idle connection after 5 s; let go of it before, not while asking
+            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=4.0),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            headers=headers,
+            timeout=aiohttp.ClientTimeout(total=self.options.timeout),
+            proxy=self.server.proxy,
+        )
+        gate = asyncio.Lock()
+
+        async def fetch(address: str) -> bytes:
+            return await self._fetch(session, address)
+
+        async def answer(request: Request) -> Reply:
+            return await self._answer(session, gate, fetch, request)
+
+        async with session:
+            yield answer
+
+    async def _turn(self, gate: asyncio.Lock) -> float:
+        """Waits for the pace, first come first served; the time of sending, in monotonic seconds."""
+        pace = self._pace
+        now = time.monotonic()
+        if pace.wait(now) <= 0 and not gate.locked():
+            pace.sent(now)
+            return now
+        async with gate:
+            while (wait := pace.wait(now := time.monotonic())) > 0:
+                await asyncio.sleep(wait)
+            pace.sent(now)
+        return now
+
+    async def _answer(
+        self, session: aiohttp.ClientSession, gate: asyncio.Lock, fetch: Fetch, request: Request
+    ) -> Reply:
+        """Asks until there is an answer, a refusal, or no try left."""
+        speech, pace = self.speech, self._pace
+        tries = unusable = 0
+        answered = self._answered
+        while True:
+            asked = await speech.write(request)
+            if isinstance(asked, Reply):
+                return asked
+            url = self._urls.get(asked.path) or self._url(asked.path)
+            headers = {"Content-Type": asked.content_type} if asked.content_type else None
+            now = await self._turn(gate)
+            try:
+                async with session.post(url, data=asked.body, headers=headers, allow_redirects=False) as response:
+                    raw, status = await response.read(), response.status
+                if status == 200:
+                    reply = await speech.read(request, asked, raw, fetch)
+                    self._answered += 1
+                    return reply
+            except Unusable as error:
+                unusable += 1
+                fault = _Fault(f"unusable answer: {error}", reached=True)
+            except TimeoutError:
+                fault = _Fault(f"no answer within {self.options.timeout:g} s", reached=False, late=True)
+            except (aiohttp.ClientError, OSError) as error:
+                fault = _Fault(f"{type(error).__name__}: {error}"[:200], reached=False)
+            else:
+                message = complaint(raw, self.server.key)
+                if status in FATAL or (status == 429 and b"insufficient_quota" in raw):
+                    where = response.headers.get("Location", "")
+                    raise self.server.refusal(status, raw, self.model, self.served, where)
+                what = speech.refused(request, asked, status, raw, message)
+                if isinstance(what, Reply):
+                    return what
+                if what:
+                    continue
+                if status not in (408, 429) and status < 500:
+                    return failed(request, f"HTTP {status}: {message}")
+                fault = _Fault(f"HTTP {status}: {message}", True, _retry_after(response))
+                if status in SLOW_DOWN:
+                    pace.refused(time.monotonic(), 1.0 if fault.wait is None else fault.wait, now)
+            tries += 1
+            if unusable >= UNUSABLE_TRIES:  # paid for three times: an answer, and the end of asking
+                log.info("%s", fault.what)
+                return Reply(request.key, "", UNUSABLE)
+            if tries > self.options.retries:
+                if not fault.reached and self._answered == answered and not await self._there(session):
+                    advice = "raise --timeout or lower --concurrency" if fault.late else "start it again"
+                    raise EngineError(f"{self.server.url} has gone ({fault.what}); {advice}, then run again")
+                return failed(request, fault.what)
+            await asyncio.sleep(self._delay(tries, fault))
+
+    def _url(self, path: str) -> URL:
+        return self._urls.setdefault(path, URL(self.server.at(path), encoded=True))
+
+    async def _fetch(self, session: aiohttp.ClientSession, address: str) -> bytes:
+        """What is at an address of the server itself: its key goes nowhere else, and nobody is sent elsewhere.
+
+        Raises:
+            EngineError: the address is another server's.
+            Unusable: there is nothing.
+        """
+        here = URL(self.server.url)
+        try:
+            url = here.join(URL(address))
+        except ValueError:
+            raise Unusable("an address that is none") from None
+        if url.origin() != here.origin():
+            raise EngineError(
+                f"{here} answers with addresses at {url.host}, and only its own are fetched: "
+                "have it answer with b64_json"
+            )
+        async with session.get(url, allow_redirects=False) as response:
+            if response.status != 200:
+                raise Unusable(f"HTTP {response.status} where the answer should be")
+            return await response.read()
+
+    async def _there(self, session: aiohttp.ClientSession) -> bool:
+        """Whether the server answers at all, whatever it says: if so, the fault lies with one request."""
+        url = self._url("/models")
+        patience = aiohttp.ClientTimeout(total=PATIENCE)
+        try:
+            async with session.get(url, allow_redirects=False, timeout=patience):
+                return True
+        except (aiohttp.ClientError, OSError):  # a TimeoutError is an OSError
+            return False
+
+    def _delay(self, tries: int, fault: _Fault) -> float:
+        """Seconds before the next try: never less than the server asks for, and never all at once.
+
+        Raises:
+            EngineError: the server asks for more time than we wait for an answer (a daily quota).
+        """
+        if fault.wait is not None and fault.wait > self.options.timeout:
+            raise EngineError(f"{self.server.url} wants {fault.wait:g} s of silence ({fault.what}); run again then")
+        backoff = min(LONGEST_DELAY, FIRST_DELAY * 2.0 ** (tries - 1)) * random.uniform(0.5, 1.0)
+        log.debug("try %d failed: %s", tries, fault.what)
+        if fault.wait is None:
+            return backoff
+        return fault.wait + random.uniform(0.0, 0.1) * min(fault.wait, 1.0)
+
+
+def failed(request: Request, why: str) -> Reply:
+    """The reply to a request that failed for good."""
+    return Reply(request.key, "", "error", error=why)
+
+
+def _retry_after(response: aiohttp.ClientResponse) -> float | None:
+    """Seconds that Retry-After asks for, given as a number or an HTTP date."""
+    value = response.headers.get("Retry-After")
+    if value is None:
+        return None
+    try:
+        return max(0.0, float(value))
+    except ValueError:
+        pass
+    try:
+        return max(0.0, parsedate_to_datetime(value).timestamp() - time.time())
+    except ValueError:
+        return None
