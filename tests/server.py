@@ -16,7 +16,7 @@ import sys
 import time
 import urllib.request
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from email.utils import formatdate
 from pathlib import Path
@@ -28,6 +28,7 @@ from aiohttp import web
 
 from augment.engines.echo import answer
 
+Handle = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 ROOT = Path(__file__).resolve().parents[1]
 
 
@@ -208,10 +209,10 @@ def _error(status: int, message: str, headers: dict[str, str] | None = None) -> 
     return _json(status, {"error": {"message": message, "type": "error", "code": status}}, headers)
 
 
-async def listen(args: argparse.Namespace) -> None:
-    runner = web.ServerRunner(web.Server(Chat(args).handle, access_log=None, keepalive_timeout=75))
+async def listen(handle: Handle, port: int) -> None:
+    runner = web.ServerRunner(web.Server(handle, access_log=None, keepalive_timeout=75))
     await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", args.port, backlog=1024)
+    site = web.TCPSite(runner, "127.0.0.1", port, backlog=1024)
     await site.start()
     print(f"listening on {runner.addresses[0][1]}", flush=True)
     await asyncio.Event().wait()
@@ -228,18 +229,18 @@ class Served:
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}/v1"
 
-    def _get(self, path: str) -> Any:
+    def get(self, path: str) -> Any:
         with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=10) as reply:
             return orjson.loads(reply.read())
 
     def stats(self) -> dict[str, Any]:
         """Counts since the start: calls, finished, by_key, statuses, max_in_flight, first, last (seconds)."""
-        stats: dict[str, Any] = self._get("/stats")
+        stats: dict[str, Any] = self.get("/stats")
         return stats
 
     def log(self) -> list[tuple[str, float, float, int]]:
         """Every call as (key, begun, ended, status), in the order they ended; 499: the client had gone."""
-        return [tuple(entry) for entry in self._get("/log")]
+        return [tuple(entry) for entry in self.get("/log")]
 
     def stop(self) -> None:
         self.process.terminate()
@@ -251,9 +252,9 @@ class Served:
 
 
 @contextlib.contextmanager
-def serve(**settings: Any) -> Iterator[Served]:
+def serve(module: str = "tests.server", **settings: Any) -> Iterator[Served]:
     """A server with these options (`tail_share=0.1` is --tail-share 0.1) on a free port of its own."""
-    command = [sys.executable, "-m", "tests.server"]
+    command = [sys.executable, "-m", module]
     for name, value in settings.items():
         flag = "--" + name.replace("_", "-")
         if value is True:
@@ -275,4 +276,5 @@ def serve(**settings: Any) -> Iterator[Served]:
 
 if __name__ == "__main__":
     with contextlib.suppress(KeyboardInterrupt):
-        uvloop.run(listen(options().parse_args()))
+        given = options().parse_args()
+        uvloop.run(listen(Chat(given).handle, given.port))

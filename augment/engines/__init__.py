@@ -21,6 +21,7 @@ TABLE = Table(
         "echo": "augment.engines.echo:Echo",
         "noise": "augment.engines.noise:Noise",
         "openai": "augment.engines.openai:OpenAI",
+        "openai-images": "augment.engines.openai_images:OpenAIImages",
         "transformers": "augment.engines.transformers:Transformers",
     },
 )

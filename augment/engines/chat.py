@@ -136,7 +136,7 @@ class Dialect:
         if not isinstance(usage, dict):
             usage = {}
         return Reply(
-            request.key, text, finish, _count(usage.get("prompt_tokens")), _count(usage.get("completion_tokens"))
+            request.key, text, finish, tokens(usage.get("prompt_tokens")), tokens(usage.get("completion_tokens"))
         )
 
 
@@ -145,9 +145,9 @@ def _no_decoder(message: str) -> bool:
     return bool(_DECODER_WORDS.search(message) and _REFUSED_WORDS.search(message))
 
 
-def _count(tokens: Any) -> int:
+def tokens(told: Any) -> int:
     """A number of tokens as a server reports it: a small natural number whatever it says."""
-    return min(max(tokens, 0), MOST_TOKENS) if type(tokens) is int else 0
+    return min(max(told, 0), MOST_TOKENS) if type(told) is int else 0
 
 
 def complaint(raw: bytes, secret: str = "") -> str:

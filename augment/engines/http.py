@@ -201,7 +201,7 @@ class Client:
                 message = complaint(raw, self.server.key)
                 if status in FATAL or (status == 429 and b"insufficient_quota" in raw):
                     where = response.headers.get("Location", "")
-                    raise self.server.refusal(status, raw, self.model, self.served, where)
+                    raise self.server.refusal(status, raw, self.model, self.served, where, asked.path)
                 what = speech.refused(request, asked, status, raw, message)
                 if isinstance(what, Reply):
                     return what
@@ -236,9 +236,10 @@ class Client:
         here = URL(self.server.url)
         try:
             url = here.join(URL(address))
+            own = url.origin() == here.origin()
         except ValueError:
             raise Unusable("an address that is none") from None
-        if url.origin() != here.origin():
+        if not own:
             raise EngineError(
                 f"{here} answers with addresses at {url.host}, and only its own are fetched: "
                 "have it answer with b64_json"

@@ -18,6 +18,8 @@ from augment.engines.chat import complaint
 from augment.errors import EngineError
 
 HOSTED = "https://api.openai.com/v1"
+ENDINGS = ("/chat/completions", "/images/generations", "/images/edits")
+"""What may be written after an address, and is left out."""
 PATIENCE = 5.0
 """Seconds to wait for the list of models."""
 
@@ -31,14 +33,15 @@ class _StayHere(urllib.request.HTTPRedirectHandler):
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """A server's address ("http://127.0.0.1:8000/v1"), the key it is asked with, and a proxy on the way."""
+    """A server's address ("http://127.0.0.1:8000/v1"), the key it is asked with, and the flag that gave the address."""
 
     url: str
     key: str = field(default="", repr=False)
+    flag: str = "--base-url"
 
     @classmethod
-    def find(cls, base_url: str | None) -> Server:
-        """The server that `base_url` or OPENAI_BASE_URL names, with the key in OPENAI_API_KEY.
+    def find(cls, base_url: str | None, flag: str = "--base-url") -> Server:
+        """The server that `base_url` (given with `flag`) or OPENAI_BASE_URL names, with the key in OPENAI_API_KEY.
 
         Raises:
             EngineError: neither names one and there is no key for the hosted one; not an address; or one with
@@ -50,11 +53,11 @@ class Server:
         url = (base_url or os.environ.get("OPENAI_BASE_URL", "")).strip() or (HOSTED if key else "")
         if not url:
             raise EngineError(
-                "no server to ask; give --base-url http://HOST:PORT/v1, or set OPENAI_API_KEY for api.openai.com"
+                f"no server to ask; give {flag} http://HOST:PORT/v1, or set OPENAI_API_KEY for api.openai.com"
             )
         if not set("@?#").isdisjoint(unicodedata.normalize("NFKC", url)):  # "http://user:p/w@host" has no userinfo
             raise EngineError(
-                "--base-url (or OPENAI_BASE_URL) holds a user name, a password or a query; "
+                f"{flag} (or OPENAI_BASE_URL) holds a user name, a password or a query; "
                 "put the key into OPENAI_API_KEY: nothing secret belongs in the address"
             )
         try:
@@ -65,9 +68,11 @@ class Server:
         except ValueError:  # half an IPv6 address, a port that is no number
             named = False
         if not named or not url.isascii() or not url.isprintable():
-            raise EngineError(f"--base-url {url!r} is no address; write http://HOST:PORT/v1, in ASCII")
-        path = parts.path.rstrip("/").removesuffix("/chat/completions").rstrip("/") or "/v1"
-        return cls(f"{parts.scheme}://{parts.netloc}{path}", key)
+            raise EngineError(f"{flag} {url!r} is no address; write http://HOST:PORT/v1, in ASCII")
+        path = parts.path.rstrip("/")
+        for ending in ENDINGS:
+            path = path.removesuffix(ending)
+        return cls(f"{parts.scheme}://{parts.netloc}{path.rstrip('/') or '/v1'}", key, flag)
 
     def at(self, path: str) -> str:
         """The address of `path`."""
@@ -107,10 +112,7 @@ class Server:
         Raises:
             EngineError: it cannot be reached, or refuses the key.
         """
-        headers = {"Accept": "application/json", "User-Agent": "augment"}
-        if self.key:
-            headers["Authorization"] = f"Bearer {self.key}"
-        ask = urllib.request.Request(self.at("/models"), headers=headers)
+        ask = urllib.request.Request(self.at("/models"), headers=self._headers())
         try:
             with urllib.request.build_opener(_StayHere).open(ask, timeout=PATIENCE) as answer:
                 raw = answer.read()
@@ -123,7 +125,7 @@ class Server:
         except (OSError, http.client.HTTPException, ValueError) as error:  # ValueError: a label IDNA cannot encode
             reason = getattr(error, "reason", None) or error
             raise EngineError(
-                f"no answer from {self.url}: {reason}; start the server there or give another --base-url"
+                f"no answer from {self.url}: {reason}; start the server there or give another {self.flag}"
             ) from None
         try:
             entries = [entry for entry in orjson.loads(raw)["data"] if isinstance(entry["id"], str)]
@@ -131,20 +133,50 @@ class Server:
             return None
         return {entry["id"]: _revision(entry) for entry in entries}
 
+    def declared(self, *paths: str) -> dict[str, frozenset[str]]:
+        """The fields that it reads at each path, where it describes itself, as servers made with FastAPI do.
+
+        Such a server ignores a field that it does not know, so that its answers do not tell. A path of which it says
+        nothing, or where it reads other fields too, is left out.
+        """
+        parts = urllib.parse.urlsplit(self.url)
+        ask = urllib.request.Request(f"{parts.scheme}://{parts.netloc}/openapi.json", headers=self._headers())
+        try:
+            with urllib.request.build_opener(_StayHere).open(ask, timeout=PATIENCE) as answer:
+                told = orjson.loads(answer.read())
+        except urllib.error.HTTPError as error:
+            error.close()
+            return {}
+        except (OSError, http.client.HTTPException, ValueError):
+            return {}
+        found = {path: _fields(told, parts.path + path) for path in paths}
+        return {path: fields for path, fields in found.items() if fields is not None}
+
+    def _headers(self) -> dict[str, str]:
+        headers = {"Accept": "application/json", "User-Agent": "augment"}
+        if self.key:
+            headers["Authorization"] = f"Bearer {self.key}"
+        return headers
+
     def refusal(
-        self, status: int, raw: bytes, model: str = "", served: tuple[str, ...] = (), where: str = ""
+        self, status: int, raw: bytes, model: str = "", served: tuple[str, ...] = (), where: str = "", path: str = ""
     ) -> EngineError:
-        """What to tell the user when the server refuses everything: its own words, and the fix."""
+        """What to tell the user when the server refuses everything asked at `path`: its own words, and the fix."""
         words = f"(HTTP {status}: {complaint(raw, self.key)})"
         if 300 <= status < 400:
-            return EngineError(f"{self.url} has moved {words}; give --base-url {where or 'its new address'}")
+            return EngineError(f"{self.url} has moved {words}; give {self.flag} {where or 'its new address'}")
         if status == 401:
             what = "refuses the key" if self.key else "wants a key"
             return EngineError(f"{self.url} {what} {words}; set OPENAI_API_KEY to one it accepts")
         if status == 403:
             return EngineError(f"{self.url} forbids this {words}; check what the key in OPENAI_API_KEY may use")
+        if status == 404 and path.startswith("/images"):
+            return EngineError(
+                f"{self.at(path)} is not there, or has no model '{model}' {words}; give a server that does this "
+                f"with {self.flag}"
+            )
         if status == 404:
-            known = f"it serves: {', '.join(served)}" if served else "check the model's name and --base-url"
+            known = f"it serves: {', '.join(served)}" if served else "check the model's name and {self.flag}"
             return EngineError(f"{self.url} does not know the model '{model}' {words}; {known}")
         return EngineError(f"{self.url} answers no more {words}; settle that with the server, then run again")
 
@@ -157,6 +189,18 @@ def _local(host: str | None) -> bool:
         return ipaddress.ip_address(host or "").is_private  # loopback and link-local included
     except ValueError:
         return False
+
+
+def _fields(told: Any, path: str) -> frozenset[str] | None:
+    """The fields of a body at `path` by an OpenAPI description; None: it says nothing, or more may be sent."""
+    try:
+        (content,) = told["paths"][path]["post"]["requestBody"]["content"].values()
+        schema = content["schema"]
+        if "$ref" in schema:
+            schema = told["components"]["schemas"][schema["$ref"].rpartition("/")[2]]
+        return None if schema.get("additionalProperties") else frozenset(schema["properties"])
+    except (KeyError, TypeError, ValueError, AttributeError):
+        return None
 
 
 def _revision(entry: dict[str, Any]) -> str:

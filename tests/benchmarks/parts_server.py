@@ -48,6 +48,6 @@ def serve(**settings: Any) -> Iterator[Served]:
 
 
 if __name__ == "__main__":
-    server.Chat = PartsChat  # type: ignore[misc]
+    given = server.options().parse_args()
     with contextlib.suppress(KeyboardInterrupt):
-        uvloop.run(server.listen(server.options().parse_args()))
+        uvloop.run(server.listen(PartsChat(given).handle, given.port))
