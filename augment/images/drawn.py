@@ -49,6 +49,7 @@ def picture_reply(request: Request, picture: Image, source: str, about: Mapping[
         "seed": request.seed,
         "key": request.key,
         "params": orjson.loads(request.params),
+        **({"pictures": request.pictures} if request.pictures else {}),
     }
     told = {
         "pixels": pixels_of(picture),
