@@ -14,6 +14,7 @@ from augment.places import RUNS
 from augment.report.commands import report
 from augment.review.commands import review
 from augment.verbs import verbs
+from augment.verify.commands import verify
 from finetune import commands
 from finetune.evaluation.commands import evaluate
 from finetune.lift.commands import lift
@@ -83,7 +84,7 @@ def serve(
     serve_them(files, {"cron": cron, "timezone": timezone, "watch": watch}, alert)
 
 
-for verb in (commands.finetune, evaluate, lift, subject, report, review):
+for verb in (commands.finetune, evaluate, lift, subject, report, review, verify):
     app.command()(verb)
 app.add_typer(commands.adapter, name="adapter")
 

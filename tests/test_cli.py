@@ -18,7 +18,7 @@ from tests.test_pipeline import seeds
 
 def test_help_lists_every_verb_and_each_verb_has_help(augment):
     listed = augment("--help").out
-    for verb in ("text", "sources", "list", "explain", "runs", "diff", "export"):
+    for verb in ("text", "sources", "list", "explain", "runs", "diff", "export", "verify"):
         assert verb in listed
         assert augment(verb, "--help").code == 0
 

@@ -1,0 +1,48 @@
+"""Every file that a manifest names has its size and its SHA-256."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from augment.manifest import digest_of
+from augment.tables import size_of
+from augment.verify.checks import Check, counted
+
+
+def check_files(run: Path, manifest: dict[str, Any]) -> Check:
+    """Hash the run's files and compare."""
+    found = Check("files")
+    named = manifest["files"] if isinstance(manifest["files"], dict) else {}
+    right = size = 0
+    for name, wanted in named.items():
+        fault = _fault(run, name, wanted)
+        if fault:
+            found.blame(name, fault)
+        else:
+            right += 1
+            size += wanted["bytes"]
+    if not named:
+        found.blame("manifest.json", "names no file")
+    found.counts = {"files": len(named), "right": right}
+    whole = f"{counted(right, 'file')} ({size_of(size)}) as the manifest names them"
+    found.said = whole if not found.faults else f"{right:,} of {counted(len(named), 'file')} as the manifest names them"
+    return found
+
+
+def _fault(run: Path, name: str, wanted: Any) -> str:
+    """What is wrong with a file; nothing where it is as the manifest says."""
+    path = run / name
+    if not path.resolve().is_relative_to(run.resolve()):
+        return "is outside of the run"
+    if not path.is_file():
+        return "is missing"
+    try:
+        here = digest_of(path)
+    except OSError as error:
+        return f"cannot be read: {error.strerror}"
+    if not isinstance(wanted, dict):
+        return "has no hash in the manifest"
+    if here["bytes"] != wanted.get("bytes"):
+        return f"has {here['bytes']:,} bytes, not {wanted.get('bytes')}"
+    return "" if here["sha256"] == wanted.get("sha256") else "has another SHA-256"
