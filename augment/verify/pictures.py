@@ -1,4 +1,4 @@
-"""The pictures of a run: each has the pixels of its row, a generated one says what it is, and no other file is there."""
+"""The pictures of a run: each has the pixels of its row, a generated one says so, and no other file is there."""
 
 from __future__ import annotations
 

@@ -122,7 +122,8 @@ def request_of(path: Path) -> Request:
 
 
 def _drawing(params: Mapping[str, Any]) -> Drawing:
-    return Drawing(**{name: tuple(each) if isinstance(each, list) else each for name, each in params.items()})
+    told: dict[str, Any] = {name: tuple(each) if isinstance(each, list) else each for name, each in params.items()}
+    return Drawing(**told)
 
 
 def _alone(row: Hung) -> bool:
