@@ -91,7 +91,7 @@ def _told(archive: tarfile.TarFile, place: str, members: dict[str, list[tarfile.
         record = {ours: told.get(theirs) for ours, theirs in columns.items() if ours != "image"}
     for ours, endings in (("caption", CAPTIONS), ("label", ("cls",))):
         ending = next((each for each in endings if each in members), None)
-        if ending is not None:
+        if ending is not None and not (ours == "label" and record.get(ours)):  # .cls is a number where .json has a name
             record[ours] = _text(archive, members[ending][0])
     return entry_of(place, record, {ours: ours for ours in record}, _no_files)
 
