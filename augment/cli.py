@@ -214,7 +214,12 @@ def diff(
 @app.command()
 def export(
     run: Annotated[Path, typer.Argument(help="A run folder.")],
-    format: Annotated[str, typer.Option(help="alpaca, sharegpt, chatml or llamafactory.")],
+    format: Annotated[
+        str,
+        typer.Option(
+            help="alpaca, sharegpt, chatml, llamafactory; of pictures: imagefolder, diffusers, llava, webdataset, coco."
+        ),
+    ],
     out: Annotated[Path, typer.Option(help="The folder to write into.")],
 ) -> None:
     """Write a run's rows in a trainer's format.
@@ -223,8 +228,9 @@ def export(
     """
     from augment.export import export as write
 
-    file, written, left_out = write(run, format, out)
-    typer.echo(f"{written:,} rows to {file}" + (f" ({left_out:,} without a response left out)" if left_out else ""))
+    done = write(run, format, out)
+    left_out = f" ({done.left_out:,} {done.why} left out)" if done.left_out else ""
+    typer.echo(f"{done.rows:,} rows to {done.path}{left_out}{f' ({done.note})' if done.note else ''}")
 
 
 if __name__ == "__main__":

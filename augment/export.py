@@ -1,4 +1,4 @@
-"""Curated rows in the shapes that trainers read: Alpaca, ShareGPT, ChatML, and LLaMA-Factory's registry."""
+"""Curated rows in the shapes that trainers read: Alpaca, ShareGPT, ChatML, LLaMA-Factory's registry, and of pictures."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ import orjson
 import polars as pl
 
 from augment.errors import RecipeError, RunError
+from augment.images.exports.write import FORMATS as PICTURES
+from augment.images.exports.write import Exported, export_pictures
 from augment.manifest import manifest_of
 from augment.registry import closest
 
@@ -34,16 +36,29 @@ FORMATS: dict[str, Callable[[str, str], dict[str, Any]]] = {
 }
 
 
-def export(run: Path, format: str, out: Path) -> tuple[Path, int, int]:
-    """Write the run's curated rows to `out`: the file, rows written, rows left out for want of a response.
+def export(run: Path, format: str, out: Path) -> Exported:
+    """Write the run's curated rows to the folder `out`.
 
     Raises:
-        RecipeError: unknown format.
-        RunError: no finished run, or no row with a response.
+        RecipeError: unknown format, or one for other rows.
+        RunError: no finished run, or no row that fits.
     """
-    if format not in FORMATS:
-        raise RecipeError(f"no export format '{format}'; {closest(format, sorted(FORMATS))}")
-    name = manifest_of(run)["source"]["name"]
+    manifest = manifest_of(run)
+    name = str(manifest["source"]["name"])
+    pictured = "pictures" in manifest
+    fitting, others = (PICTURES, FORMATS) if pictured else (FORMATS, PICTURES)
+    if format in others:
+        kinds = ("text", "pictures") if pictured else ("pictures", "text")
+        raise RecipeError(
+            f"the format '{format}' is for {kinds[0]}, and {run} holds {kinds[1]}; write {', '.join(sorted(fitting))}"
+        )
+    if format not in fitting:
+        raise RecipeError(f"no export format '{format}'; {closest(format, sorted(fitting))}")
+    return export_pictures(run, format, out, name) if pictured else _texts(run, format, out, name)
+
+
+def _texts(run: Path, format: str, out: Path, name: str) -> Exported:
+    """Write the prompts and responses of a run, in a file."""
     rows = pl.read_parquet(run / "curated/train.parquet", columns=["prompt", "response"], glob=False)
     answered = rows.filter(pl.col("response").is_not_null())
     if answered.is_empty():
@@ -61,7 +76,7 @@ def export(run: Path, format: str, out: Path) -> tuple[Path, int, int]:
     if format == "llamafactory":
         entry = {"file_name": file.name, "formatting": "sharegpt", "columns": {"messages": "conversations"}}
         _write(out / "dataset_info.json", orjson.dumps({**registry, stem: entry}, option=orjson.OPT_INDENT_2))
-    return file, len(answered), len(rows) - len(answered)
+    return Exported(file, len(answered), len(rows) - len(answered), "without a response")
 
 
 def _registry(path: Path) -> dict[str, Any]:

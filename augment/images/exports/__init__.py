@@ -1,0 +1,1 @@
+"""Published pictures in the shapes that trainers read: folders, LLaVA, WebDataset, COCO."""
