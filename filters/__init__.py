@@ -12,15 +12,25 @@ from augment.registry import Table
 TABLE = Table(
     "filter",
     {
+        "blank": "filters.pictures.blank:Blank",
+        "caption_match": "filters.pictures.caption_match:CaptionMatch",
+        "class_balance": "filters.pictures.class_balance:ClassBalance",
         "contamination": "filters.contamination:Contamination",
         "exact_dup": "filters.exact_dup:ExactDup",
+        "exam_image": "filters.pictures.exam_image:ExamImage",
         "facts": "filters.facts:Facts",
+        "image_band": "filters.pictures.image_band:ImageBand",
+        "image_dup": "filters.pictures.image_dup:ImageDup",
+        "label_check": "filters.pictures.label_check:LabelCheck",
         "language": "filters.language:Language",
         "length": "filters.length:Length",
         "near_dup": "filters.near_dup:NearDup",
+        "outside_mask": "filters.pictures.outside_mask:OutsideMask",
         "parent_band": "filters.parent_band:ParentBand",
         "refusal": "filters.refusal:Refusal",
         "repetition": "filters.repetition:Repetition",
+        "sharpness": "filters.pictures.sharpness:Sharpness",
+        "unsafe": "filters.pictures.unsafe:Unsafe",
     },
 )
 DEFAULT = (
@@ -34,7 +44,21 @@ DEFAULT = (
     "exact_dup",
     "near_dup",
 )
-"""The default chain: cheap row filters first, then those that look at the whole corpus."""
+"""The default chain of texts: cheap row filters first, then those that look at the whole corpus."""
+
+_PICTURES = (
+    "blank",
+    "unsafe",
+    "exam_image",
+    "image_dup",
+    "sharpness",
+    "image_band",
+    "outside_mask",
+    "label_check",
+)
+DEFAULTS = {"text": DEFAULT, "image": _PICTURES, "paired": (*_PICTURES, "caption_match")}
+"""The default chain of each modality. A filter that only does something with a model (`only_when_set`) is left out
+until it has settings."""
 
 
 @dataclass
@@ -42,8 +66,8 @@ class Context:
     """What a filter may look at besides the rows it scores.
 
     `seeds` are the source rows that are augmented and `exam` those held out (columns id, prompt, response,
-    label); `adds_facts` names the generators whose variants may state new numbers, `keeps_label`
-    those after which a picture is still what its label says. `memory` is where a
+    label; of pictures all of `augment.records.SCHEMA` and `PICTURE`); `adds_facts` names the generators whose variants
+    may state new numbers, `keeps_label` those after which a picture is still what its label says. `memory` is where a
     corpus filter keeps its index from one batch to the next, under its own name.
     """
 
@@ -65,6 +89,12 @@ class Filter(Protocol):
       when none does; a row without a parent has those of its fields that are not null;
     * `changed`, `parent_changed`: the text of those fields and the parent's text of the same fields, joined
       by a newline ("" when nothing changed; `parent_changed` null without a parent).
+
+    A frame of pictures has the columns of `augment.records.PICTURE` too, and `parent_image`, `parent_mask`,
+    `parent_label`, `parent_caption`, null for a row without a parent among the seeds. Pictures and masks are names in
+    the picture store (`augment.images.store`).
+
+    `modalities` are "text", "image", "paired", those that it is for; a filter without them is for text.
     """
 
     name: ClassVar[str]
@@ -81,3 +111,8 @@ class Filter(Protocol):
     def verdict(self) -> pl.Expr:
         """Over the score columns: why to drop the row, one of a few fixed phrases; null keeps it."""
         ...
+
+
+def modalities_of(filter: Any) -> tuple[str, ...]:
+    """ "text", "image", "paired": what a filter is for."""
+    return tuple(getattr(filter, "modalities", ("text",)))

@@ -10,9 +10,11 @@ import polars as pl
 
 from augment.errors import RecipeError
 from augment.records import VERDICT
-from filters import DEFAULT, TABLE, Context, Filter
+from filters import DEFAULTS, TABLE, Context, Filter, modalities_of
 
-WORKING = ("parent_prompt", "parent_response", "changed_fields", "changed", "parent_changed")
+PICTURED = {f"parent_{name}": name for name in ("image", "mask", "label", "caption")}
+"""What is looked up of a picture's parent, and in which of its columns."""
+WORKING = ("parent_prompt", "parent_response", "changed_fields", "changed", "parent_changed", *PICTURED)
 
 
 @dataclass(frozen=True)
@@ -30,7 +32,8 @@ class Chain:
         """The same rows in the same order with all score columns, `dropped_by` and `reason`.
 
         A row is scored until a filter drops it; scores after that are null. `dropped_by` is null for a row
-        that is kept. The parents' texts are looked up among the seeds unless the frame brings them.
+        that is kept. The parents' texts are looked up among the seeds unless the frame brings them; their pictures are
+        always.
         """
         alive = with_parents(frame, context).with_row_index("_row")
         dropped: list[pl.DataFrame] = []
@@ -47,7 +50,12 @@ class Chain:
 
 def with_parents(frame: pl.DataFrame, context: Context) -> pl.DataFrame:
     """`frame` with the working columns that filters read (see `filters.Filter`)."""
-    joined = frame if "parent_prompt" in frame.columns else _looked_up(frame, context)
+    joined = frame
+    if "parent_prompt" not in frame.columns:
+        texts = {"parent_prompt": "prompt", "parent_response": "response"}
+        joined = _looked_up(joined, context.seeds, texts)
+    if "pixels" in frame.columns:
+        joined = _looked_up(joined.drop(PICTURED, strict=False), context.seeds, PICTURED)
     orphan = pl.col("parent_prompt").is_null()
     changed = {
         name: pl.col(name).is_not_null() & (orphan | pl.col(name).ne_missing(pl.col(f"parent_{name}")))
@@ -72,12 +80,13 @@ def with_parents(frame: pl.DataFrame, context: Context) -> pl.DataFrame:
     )
 
 
-def _looked_up(frame: pl.DataFrame, context: Context) -> pl.DataFrame:
-    parents = context.seeds.select(
-        pl.col("id").alias("_parent"),
-        pl.col("prompt").alias("parent_prompt"),
-        pl.col("response").alias("parent_response"),
-    )
+def _looked_up(frame: pl.DataFrame, seeds: pl.DataFrame, wanted: Mapping[str, str]) -> pl.DataFrame:
+    """The frame with columns of each row's first parent, null where the seeds have no such row or column."""
+    known = [
+        (pl.col(column) if column in seeds.columns else pl.lit(None, dtype=pl.String)).alias(name)
+        for name, column in wanted.items()
+    ]
+    parents = seeds.select(pl.col("id").alias("_parent"), *known)
     named = frame.with_columns(pl.col("parents").list.first().alias("_parent"))
     return named.join(parents, on="_parent", how="left", maintain_order="left").drop("_parent")
 
@@ -87,12 +96,21 @@ def chain_of(
 ) -> Chain:
     """The chain called for: filter names (or "default", "none"), and thresholds by filter name.
 
+    `modality` is "text", "image" or "paired", what the rows are.
+
     Raises:
-        RecipeError: an unknown filter, or a threshold the filter does not have.
+        RecipeError: an unknown filter, one of another modality, or a threshold the filter does not have.
     """
-    expanded = [each for name in names for each in (DEFAULT if name == "default" else (name,))]
-    wanted = dict.fromkeys(name for name in expanded if name != "none")
     settings = settings or {}
+    usual = [
+        name for name in DEFAULTS[modality] if name in settings or not getattr(TABLE.load(name), "only_when_set", False)
+    ]
+    expanded = [each for name in names for each in (usual if name == "default" else (name,))]
+    wanted = dict.fromkeys(name for name in expanded if name != "none")
+    for name in wanted:
+        if modality not in (of := modalities_of(TABLE.load(name))):
+            known = ", ".join(sorted(each for each in TABLE.targets() if modality in modalities_of(TABLE.load(each))))
+            raise RecipeError(f"filter '{name}' is for {' and '.join(of)}, not for {modality}; known: {known}")
     for name in settings:
         if name not in wanted:
             raise RecipeError(f"filter '{name}' has settings but is not in the chain; add it to --filters")

@@ -17,7 +17,7 @@ def without_exam_pictures(source: Source, exam: pl.DataFrame) -> Source:
     """
     if exam.is_empty():
         return source
-    from filters.exam_image import like_exam
+    from filters.pictures.exam_image import like_exam
 
     copies = like_exam(source.seeds, exam)
     hit = source.seeds.filter(copies).with_columns(
