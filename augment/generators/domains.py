@@ -70,8 +70,8 @@ DOMAINS = {
         "室内灯光下",
         "从高处俯拍",
         "手机随手拍，略有模糊",
-        "颗粒明显的胶片照片",
-        "曝光不足的照片",
+        "颗粒明显的胶片风格",
+        "略微曝光不足",
         "长焦镜头拍摄，背景压缩",
     ),
     "en": (
@@ -91,9 +91,9 @@ DOMAINS = {
         "in a city street",
         "indoors under lamps",
         "photographed from above",
-        "a slightly blurred phone snapshot",
-        "a grainy film photograph",
-        "an underexposed photograph",
+        "as a slightly blurred phone snapshot",
+        "as a grainy film photograph",
+        "somewhat underexposed",
         "taken with a long lens",
     ),
 }

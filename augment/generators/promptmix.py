@@ -18,7 +18,7 @@ from augment.generators.survival import survivor
 from augment.records import Rejected, Reply, Request, Row
 
 NO_CAPTION = Rejected("no caption")
-NO_PARTNER = Rejected("no partner with a caption")
+NO_PARTNER = Rejected("no partner with another caption")
 LONGEST = 400
 """Characters of a scene that is still one."""
 PROMPTS = {
@@ -72,29 +72,29 @@ class PromptMix:
 
     def draft(self, record: Row, k: int, exemplars: Sequence[Row]) -> Request | Rejected:
         """Ask for a scene with what both captions name."""
-        if not record.caption:
-            return NO_CAPTION
-        if not exemplars or not exemplars[0].caption:
-            return NO_PARTNER
-        values = {"first": enclosed(record.caption), "second": enclosed(exemplars[0].caption)}
+        first, second = _captions(record, exemplars)
+        if not first or not second:
+            return NO_PARTNER if first else NO_CAPTION
+        values = {"first": enclosed(first), "second": enclosed(second)}
         return PROMPTS[language_about(record)].request(record, self.name, k, self.seed, values)
 
     def drafted(self, record: Row, k: int, exemplars: Sequence[Row], draft: Reply | None) -> Request | Rejected:
         """The scene as a drawing; the label stays where both have the same."""
-        if not record.caption:
-            return NO_CAPTION
-        if not exemplars or not exemplars[0].caption:
-            return NO_PARTNER
+        first, second = _captions(record, exemplars)
+        if not first or not second:
+            return NO_PARTNER if first else NO_CAPTION
         partner = exemplars[0]
         language = language_about(record)
         if draft is None:
-            template, mixed = template_of(self.name, JOINED), joined(record.caption, partner.caption or "", language)
+            if language_for(second) != language:
+                return Rejected("a partner of another language")
+            template, mixed = template_of(self.name, JOINED), joined(first, second, language)
         else:
             found = fields_of(draft.text, ("caption",))
             if found is None:
                 return Rejected("not the JSON asked for")
             template, mixed = PROMPTS[language].template, " ".join(found["caption"].split())
-            if not mixed or len(mixed) > LONGEST or mixed in (record.caption, partner.caption):
+            if not mixed or len(mixed) > LONGEST or mixed in (first, second):
                 return Rejected("no new scene")
             if language_for(mixed) != language:
                 return Rejected("another language")
@@ -108,6 +108,13 @@ class PromptMix:
     def read(self, record: Row, reply: Reply) -> Row | Rejected:
         """The new picture with the mixed caption, and both parents; no box and no mask."""
         return survivor(record, reply, "mixed")
+
+
+def _captions(record: Row, exemplars: Sequence[Row]) -> tuple[str | None, str | None]:
+    """The record's caption and its partner's, if that is another."""
+    first = record.caption
+    second = exemplars[0].caption if exemplars else None
+    return first, second if second != first else None
 
 
 def joined(first: str, second: str, language: str) -> str:

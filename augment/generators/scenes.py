@@ -13,50 +13,44 @@ from augment.records import Row, fingerprint, seed_for
 
 PLACES = {
     "en": (
-        "in a garden",
-        "in front of a plain wall",
-        "on a quiet street",
-        "by a large window",
-        "in an open field",
-        "in a bright room",
-        "near the waterside",
-        "in a workshop",
-        "under a cloudy sky",
-        "on a gravel path",
-        "in a courtyard",
-        "in front of a dark background",
+        ("in a garden", "on a quiet street", "in an open field", "near the waterside", "on a gravel path", "in a park"),
+        (
+            "in front of a plain wall",
+            "by a large window",
+            "in a bright room",
+            "in a workshop",
+            "in front of a dark background",
+            "in a wooden interior",
+        ),
     ),
     "zh": (
-        "花园里",
-        "素色墙面前",
-        "安静的街道上",
-        "大窗户旁边",
-        "开阔的田野里",
-        "明亮的房间里",
-        "水边",
-        "作坊里",
-        "多云的天空下",
-        "碎石小路上",
-        "庭院里",
-        "深色背景前",
+        ("花园里", "安静的街道上", "开阔的田野里", "水边", "碎石小路上", "公园里"),
+        ("素色墙面前", "大窗户旁边", "明亮的房间里", "作坊里", "深色背景前", "木质装修的室内"),
     ),
 }
 LIGHTS = {
     "en": (
-        "soft morning light",
-        "bright midday sun",
-        "warm evening light",
-        "overcast daylight",
-        "lamplight",
-        "light from one side",
+        (
+            "soft morning light",
+            "bright midday sun",
+            "warm evening light",
+            "overcast daylight",
+            "light mist",
+            "just after rain",
+        ),
+        ("soft diffuse light", "lamplight", "light from one side", "light from above", "warm light", "cool light"),
     ),
-    "zh": ("清晨柔和的光线", "正午明亮的阳光", "傍晚温暖的光线", "阴天的自然光", "灯光照明", "侧面打来的光"),
+    "zh": (
+        ("清晨柔和的光线", "正午明亮的阳光", "傍晚温暖的光线", "阴天的自然光", "薄雾", "雨后"),
+        ("柔和的散射光", "灯光照明", "侧面打来的光", "顶光", "暖色光线", "冷色光线"),
+    ),
 }
+"""Outdoors and indoors: every place with the lights that there are."""
 VIEWS = {
     "en": ("close-up", "seen from the side", "seen from slightly above", "from some distance", "blurred background"),
     "zh": ("近景特写", "侧面视角", "略微俯视", "远一些的取景", "背景虚化"),
 }
-COUNT = len(PLACES["en"]) * len(LIGHTS["en"]) * len(VIEWS["en"])
+COUNT = 2 * 6 * 6 * len(VIEWS["en"])
 """How many scenes there are of one subject in one language: 360."""
 _STRIDE = 97
 """Prime to `COUNT`, and one step of it changes place, light and view at once."""
@@ -100,10 +94,13 @@ def photo_of(label: str, form: str = "") -> str:
 
 
 def exchanged(text: str, old: str, new: str) -> str | None:
-    """A text with one class for another, "a cat and two cats" as "an owl and two owls"; None where it names none."""
-    words = re.escape(spoken(old))
+    """A text with one class for another, "a cat and two cats" as "an owl and two owls"; None where that is not to be
+    had: the text does not name the old one, or in its plural alone, or speaks another language than the new one."""
+    if language_for(new) != language_for(text) or _MANY.search(spoken(old)):
+        return None
     if language_for(old) == "zh":
         return text.replace(spoken(old), spoken(new)) if spoken(old) in text else None
+    words = re.escape(spoken(old))
     pattern = re.compile(rf"(?<![^\W_])((?:an?)\s+)?{words}(s|es)?(?![^\W_])", re.IGNORECASE)
 
     def other(found: re.Match[str]) -> str:
@@ -121,9 +118,10 @@ def scene_of(subject: str, place: int, language: str, photo: str = "", views: bo
     `photo` is what it begins with instead of "a photo of" the subject; without `views` nothing is said of how it is
     seen.
     """
-    rest, at = divmod(place % COUNT, len(PLACES[language]))
-    view, light = divmod(rest, len(LIGHTS[language]))
-    said = (PLACES[language][at], LIGHTS[language][light], VIEWS[language][view])[: 3 if views else 2]
+    rest, side = divmod(place % COUNT, 2)
+    rest, at = divmod(rest, 6)
+    view, light = divmod(rest, 6)
+    said = (PLACES[language][side][at], LIGHTS[language][side][light], VIEWS[language][view])[: 3 if views else 2]
     begun = photo or _PHOTO[language].replace("{subject}", subject)
     return f"{begun}，在{'，'.join(said)}" if language == "zh" else f"{begun} {', '.join(said)}"
 
