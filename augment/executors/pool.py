@@ -60,12 +60,11 @@ def pooled(requests: Iterable[Request], generators: Mapping[str, SelfAnswering],
     context = get_context("forkserver" if "forkserver" in get_all_start_methods() else "spawn")
     if context.get_start_method() == "forkserver":
         context.set_forkserver_preload([__name__, *{type(each).__module__ for each in generators.values()}])
-    chunks = iter(lambda: list(itertools.islice(remaining, CHUNK)), [])
     remaining = iter(requests)
     under_way: deque[Future[list[Reply]]] = deque()
     pool = ProcessPoolExecutor(processes, context, _begin, (dict(generators), str(home().absolute())))
     try:
-        for chunk in chunks:
+        while chunk := list(itertools.islice(remaining, CHUNK)):
             under_way.append(pool.submit(_answered, chunk))
             if len(under_way) >= AHEAD * processes:
                 yield from under_way.popleft().result()
@@ -81,16 +80,22 @@ def pooled(requests: Iterable[Request], generators: Mapping[str, SelfAnswering],
 
 def _begin(generators: Mapping[str, SelfAnswering], place: str) -> None:
     """In a new process: who answers, where pictures are, and whom it serves."""
-    import multiprocessing
-
     global _generators
     _generators = generators
     os.environ["AUGMENT_HOME"] = place
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process of the terminal; one decides
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    parent = multiprocessing.parent_process()
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """End with the process that this one serves, however that ends."""
+    from multiprocessing import parent_process
+
+    parent = parent_process()
     if parent is not None:
-        threading.Thread(target=lambda: (parent.join(), os._exit(1)), daemon=True).start()
+        parent.join()
+        os._exit(1)
 
 
 def _answered(requests: Iterable[Request]) -> list[Reply]:

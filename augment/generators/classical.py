@@ -40,13 +40,15 @@ WEIGHTS: dict[str, float] = {
 MOVED_FIRST = ("affine", "crop")
 ORDER = ("flip", "affine", "crop", "colour", "grey", "blur", "noise", "jpeg", "cutout")
 """As when a picture is taken: where the camera stands, the light, the lens, the film, the file."""
-DEGREES, SCALES, SHEAR, SHIFT = 15.0, (0.9, 1.2), 0.1, 0.08
+DEGREES, SCALES, SHEAR, SHIFT = 15.0, (0.95, 1.2), 0.1, 0.06
 SIDES = (0.72, 0.9)
 """The share of each side that a crop leaves."""
-FACTOR, SATURATION, HUE = 0.3, 0.45, 15.0
-BLUR, NOISE, QUALITY, HOLE = (0.002, 0.004), (3.0, 7.0), (30, 75), (0.15, 0.3)
+FACTOR, SATURATION, HUE = 0.25, 0.35, 10.0
+BLUR, NOISE, QUALITY, HOLE = (0.001, 0.002), (3.0, 6.0), (30, 75), (0.15, 0.3)
 SEEN, COVERED = 0.75, 0.35
-"""The share of a box's area that a movement leaves in the picture at least, and that a hole covers at most."""
+"""The share of a small box's area that a movement leaves in the picture, and that a hole covers at most."""
+GONE = ""
+"""In the place of a mask's name: too little of it is left."""
 TRIES = 12
 VERSION = "1"
 
@@ -76,10 +78,14 @@ class Classical:
     magnitude: Annotated[float, Field(gt=0, le=2)] = 1.0
     flip: bool = True
 
-    def ask(self, record: Row, k: int, exemplars: Sequence[Row]) -> Request:
-        """What is done for the k-th variant, as numbers; no operation where what is said forbids all of them."""
+    def ask(self, record: Row, k: int, exemplars: Sequence[Row]) -> Request | Rejected:
+        """What is done for the k-th variant, as numbers."""
+        if record.image is None:
+            return Rejected("no picture")
         seed = seed_for(record.id, self.name, k, self.seed)
-        shown = (record.image,) if record.mask is None else (record.image, record.mask)
+        ops = self._drawn(record, random.Random(seed))
+        if not ops:
+            return Rejected("every operation would make untrue what is said of it")
         return Request(
             record=record.id,
             generator=self.name,
@@ -89,8 +95,8 @@ class Classical:
             seed=seed,
             engine=self.name,
             model=self.version,
-            settings={"ops": [list(op) for op in self._drawn(record, random.Random(seed))]},
-            pictures=tuple(each for each in shown if each is not None),
+            settings={"ops": [list(op) for op in ops]},
+            pictures=(record.image,) if record.mask is None else (record.image, record.mask),
         )
 
     def answer(self, request: Request) -> Reply:
@@ -112,15 +118,15 @@ class Classical:
         found = drawn(reply)
         if isinstance(found, Rejected):
             return found
+        mask = found.about.get("mask")
+        if mask == GONE:
+            return Rejected("its object left the picture")
         try:
-            ops, mask = found.about["ops"], found.about.get("mask")
-            if not ops:
-                return Rejected("no operation keeps what is said of it")
-            if mask == "":
-                return Rejected("its object left the picture")
-            boxes = moved_boxes(read_boxes(record.boxes), ops, found.width, found.height)
-        except (KeyError, TypeError, ValueError, ArithmeticError, AttributeError, IndexError):
+            boxes = moved_boxes(read_boxes(record.boxes), found.about["ops"], found.width, found.height)
+        except (KeyError, TypeError, ValueError, ArithmeticError, IndexError):
             return Rejected("no operations")
+        if not isinstance(mask, str | None):
+            return Rejected("no mask")
         return dataclasses.replace(
             record,
             image=found.image,
@@ -132,23 +138,21 @@ class Classical:
         )
 
     def _drawn(self, record: Row, rng: random.Random) -> list[Op]:
-        """One to three operations."""
+        """One to three operations, in order; none where none is allowed."""
         said = (record.label, record.caption, *(box.label for box in read_boxes(record.boxes)))
         left = [name for name in WEIGHTS if name in self.ops and self._allowed(name, said)]
-        chosen: list[str] = []
         count = 1 + int(rng.random() * 2.999)
-        first = [name for name in left if name in MOVED_FIRST]
-        while left and len(chosen) < count:
-            chosen.append(_pick(first or left, rng))
-            left.remove(chosen[-1])
-            first = []
         ops: list[Op] = []
-        for name in sorted(chosen, key=ORDER.index):
+        while left and len(ops) < count:
+            first = [name for name in left if name in MOVED_FIRST]
+            name = _pick(first or left, rng)
             for _ in range(TRIES):
-                op = self._numbers(name, record, said, rng)
-                if not _spoils([*ops, op], record):
-                    ops.append(op)
+                more = sorted([*ops, self._numbers(name, record, said, rng)], key=lambda op: ORDER.index(op[0]))
+                if not _spoils(more, record):
+                    ops = more
                     break
+            spent = MOVED_FIRST if ops and name in MOVED_FIRST else (name,)
+            left = [each for each in left if each not in spent]
         return ops
 
     def _allowed(self, name: str, said: Sequence[str | None]) -> bool:
@@ -222,7 +226,8 @@ def _spoils(ops: Sequence[Op], record: Row) -> bool:
             return True
         now = found[0]
         whole = (abs(a) * box.width + abs(b) * box.height) * (abs(d) * box.width + abs(e) * box.height)
-        if now.width * now.height < SEEN * whole:
+        large = box.width * box.height / (width * height)  # what fills a picture may lose its borders
+        if now.width * now.height < (SEEN - 0.35 * large) * whole:
             return True
         for name, *numbers in ops:
             if name == "cutout":
@@ -244,4 +249,4 @@ def _kept_mask(name: str, ops: Sequence[Op]) -> str:
     moved = moved_mask(mask, ops)
     a, b, _, d, e, _ = matrix_of(ops, mask.width, mask.height)
     before, after = (np.count_nonzero(np.asarray(each)[..., 0] >= 128) for each in (mask, moved))
-    return pictures().add(moved) if after >= 0.5 * before * abs(a * e - b * d) else ""
+    return pictures().add(moved) if after >= 0.5 * before * abs(a * e - b * d) else GONE

@@ -163,13 +163,15 @@ def _blur(picture: Image, radius: float) -> Image:
 
 
 def _noise(picture: Image, deviation: float, seed: int) -> Image:
-    """Python's own generator, whose bytes stay the same between versions, unlike numpy's normal numbers."""
+    """Lighter and darker, so that a grey picture stays grey. The bytes of Python's own generator stay the same between
+    versions, unlike numpy's normal numbers."""
     import numpy as np
     from PIL import Image as PILImage
 
     pixels = np.asarray(picture)
-    drawn = np.frombuffer(random.Random(seed).randbytes(pixels.size), np.uint8)
-    added = np.round(deviation * _bell()).astype(np.int16)[drawn].reshape(pixels.shape)
+    height, width, _ = pixels.shape
+    drawn = np.frombuffer(random.Random(seed).randbytes(height * width), np.uint8).reshape(height, width, 1)
+    added = np.round(deviation * _bell()).astype(np.int16)[drawn]
     return PILImage.fromarray(np.clip(pixels + added, 0, 255).astype(np.uint8))
 
 

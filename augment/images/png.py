@@ -27,12 +27,12 @@ def png(picture: Image, texts: Mapping[str, str]) -> bytes:
 
     pixels = np.asarray(picture)
     height, width, _ = pixels.shape
-    around = np.zeros((height + 1, width + 1, 3), np.uint16)
-    around[1:, 1:] = pixels
+    values = pixels.reshape(height, 3 * width)
     rows = np.empty((height, 1 + 3 * width), np.uint8)
+    left, above = np.zeros_like(values), np.zeros_like(values)
+    left[:, 3:], above[1:] = values[:, :-3], values[:-1]
     rows[:, 0] = _AVERAGE
-    mean = ((around[1:, :-1] + around[:-1, 1:]) >> 1).astype(np.uint8)
-    np.subtract(pixels, mean, out=rows[:, 1:].reshape(height, width, 3))
+    np.subtract(values, (left & above) + ((left ^ above) >> 1), out=rows[:, 1:])
     repeats = np.count_nonzero(rows) < (1 - _FLAT) * rows.size or np.array_equal(pixels[..., 0], pixels[..., 1])
     coder = zlib.compressobj(1, strategy=zlib.Z_DEFAULT_STRATEGY if repeats else zlib.Z_RLE)
     written = [
