@@ -19,6 +19,7 @@ TABLE = Table(
         "img2img": "augment.generators.img2img:Img2Img",
         "inpaint": "augment.generators.inpaint:Inpaint",
         "instruct": "augment.generators.instruct:Instruct",
+        "mixgen": "augment.generators.mixgen:MixGen",
         "paraphrase": "augment.generators.paraphrase:Paraphrase",
         "persona": "augment.generators.persona:Persona",
         "promptmix": "augment.generators.promptmix:PromptMix",
