@@ -122,7 +122,10 @@ class Classical:
         if mask == GONE:
             return Rejected("its object left the picture")
         try:
-            boxes = moved_boxes(read_boxes(record.boxes), found.about["ops"], found.width, found.height)
+            ops = found.about["ops"]
+            boxes = record.boxes
+            if any(op[0] in MOVING for op in ops):
+                boxes = write_boxes(moved_boxes(read_boxes(boxes), ops, found.width, found.height))
         except (KeyError, TypeError, ValueError, ArithmeticError, IndexError):
             return Rejected("no operations")
         if not isinstance(mask, str | None):
@@ -134,7 +137,7 @@ class Classical:
             width=found.width,
             height=found.height,
             mask=mask,
-            boxes=write_boxes(boxes),
+            boxes=boxes,
         )
 
     def _drawn(self, record: Row, rng: random.Random) -> list[Op]:
