@@ -50,6 +50,8 @@ SEEN, COVERED = 0.75, 0.35
 GONE = ""
 """In the place of a mask's name: too little of it is left."""
 TRIES = 12
+STEPS = (0.7548776662466927, 0.5698402909980532)
+"""From one variant's movement to the next one's: any number of them is spread evenly (Roberts' sequence R2)."""
 VERSION = "1"
 
 
@@ -83,7 +85,7 @@ class Classical:
         if record.image is None:
             return Rejected("no picture")
         seed = seed_for(record.id, self.name, k, self.seed)
-        ops = self._drawn(record, random.Random(seed))
+        ops = self._drawn(record, k, random.Random(seed))
         if not ops:
             return Rejected("every operation would make untrue what is said of it")
         return Request(
@@ -140,8 +142,10 @@ class Classical:
             boxes=boxes,
         )
 
-    def _drawn(self, record: Row, rng: random.Random) -> list[Op]:
+    def _drawn(self, record: Row, k: int, rng: random.Random) -> list[Op]:
         """One to three operations, in order; none where none is allowed."""
+        ground = random.Random(seed_for(record.id, self.name, 0, self.seed))
+        at = tuple((ground.random() + k * step) % 1 for step in STEPS)
         said = (record.label, record.caption, *(box.label for box in read_boxes(record.boxes)))
         left = [name for name in WEIGHTS if name in self.ops and self._allowed(name, said)]
         count = 1 + int(rng.random() * 2.999)
@@ -149,8 +153,9 @@ class Classical:
         while left and len(ops) < count:
             first = [name for name in left if name in MOVED_FIRST]
             name = _pick(first or left, rng)
-            for _ in range(TRIES):
-                more = sorted([*ops, self._numbers(name, record, said, rng)], key=lambda op: ORDER.index(op[0]))
+            for tried in range(TRIES):
+                here = at if tried < TRIES / 2 else (rng.random(), rng.random())
+                more = sorted([*ops, self._numbers(name, record, said, here, rng)], key=lambda op: ORDER.index(op[0]))
                 if not _spoils(more, record):
                     ops = more
                     break
@@ -163,15 +168,19 @@ class Classical:
             return self.flip and not one_sided(said)
         return name != "grey" or not coloured(said)
 
-    def _numbers(self, name: str, record: Row, said: Sequence[str | None], rng: random.Random) -> Op:
-        """An operation with numbers drawn for this record."""
+    def _numbers(
+        self, name: str, record: Row, said: Sequence[str | None], at: tuple[float, ...], rng: random.Random
+    ) -> Op:
+        """An operation with numbers drawn for this record; `at` is where in its range a movement is."""
         much = self.magnitude
 
-        def between(low: float, high: float) -> float:
-            return low + (high - low) * rng.random()
+        def between(low: float, high: float, at: float | None = None) -> float:
+            return low + (high - low) * (rng.random() if at is None else at)
 
-        def either(most: float, least: float = 0.0) -> float:
-            return round(between(least, 1) * most * much * (-1 if rng.random() < 0.5 else 1), 4)
+        def either(most: float, least: float = 0.0, at: float | None = None) -> float:
+            side = rng.random() if at is None else at
+            far = between(least, 1, 2 * abs(side - 0.5) if at is not None else None)
+            return round(far * most * much * (-1 if side < 0.5 else 1), 4)
 
         if name == "affine":
             # a long picture turned about its centre swings out of its short sides
@@ -180,10 +189,10 @@ class Classical:
             degrees = min(DEGREES, math.degrees(math.atan(0.4 * slim)))
             scale = round(math.exp(much * between(*(math.log(each) for each in SCALES))), 4)
             shear = SHEAR * min(1.0, width / height)
-            return ("affine", either(degrees, 0.3), scale, either(shear), either(SHIFT), either(SHIFT))
+            return ("affine", either(degrees, 0.3, at[0]), scale, either(shear), either(SHIFT, at=at[1]), either(SHIFT))
         if name == "crop":
             wide, high = (round(1 - much * (1 - between(*SIDES)), 4) for _ in "xy")
-            return ("crop", round(between(0, 1 - wide), 4), round(between(0, 1 - high), 4), wide, high)
+            return ("crop", round(between(0, 1 - wide, at[0]), 4), round(between(0, 1 - high, at[1]), 4), wide, high)
         if name == "colour":
             named = coloured(said)
             light = 1.0 if lit(said) else _factor(either(FACTOR, 0.3))
