@@ -80,14 +80,13 @@ class SubjectRecipe(BaseModel):
     prior_steps: Annotated[int | None, Field(ge=1, le=1000)] = None
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     gradient_checkpointing: bool = False
-    revision: str | None = None
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
     accept_licence: bool = False
     overwrite: bool = False
 
     def decisive(self) -> dict[str, Any]:
         """The keys that decide what is learned: not where it is read from or written to."""
-        aside = {"images", "out", "overwrite", "accept_licence", "engine", "revision"}
+        aside = {"images", "out", "overwrite", "accept_licence", "engine"}
         return self.model_dump(mode="json", exclude=aside)
 
 

@@ -75,8 +75,7 @@ def train(prepared: Prepared, watch: Watch) -> Trained:
             if recipe.gradient_checkpointing:
                 family.network.enable_gradient_checkpointing()
             chance = Generator().manual_seed(seed_for(prepared.prompt, recipe.method, 0, recipe.seed))
-            begin = _inversion if recipe.method == INVERSION else _dreambooth
-            with begin(prepared, pipe, family, watch, chance) as (lesson, drawn):
+            with lesson_of(prepared, pipe, family, watch, chance) as (lesson, drawn):
                 before = wrong_by(lesson, recipe.batch)
                 history = learn(lesson, recipe.steps, recipe.learning_rate, chance, watch.stepped, watch.stop)
                 learned = Learned(history, before, wrong_by(lesson, recipe.batch), drawn, lesson.parameters)
@@ -87,10 +86,20 @@ def train(prepared: Prepared, watch: Watch) -> Trained:
 
 
 @contextmanager
+def lesson_of(
+    prepared: Prepared, pipe: Any, family: Family, watch: Watch, chance: Generator
+) -> Iterator[tuple[Lesson, list[str]]]:
+    """What is to be learned, where it is learned, and the digests of the class's pictures; all else is put away."""
+    begin = _inversion if prepared.recipe.method == INVERSION else _dreambooth
+    with begin(prepared, pipe, family, watch, chance) as found:
+        yield found
+
+
+@contextmanager
 def _dreambooth(
     prepared: Prepared, pipe: Any, family: Family, watch: Watch, chance: Generator
 ) -> Iterator[tuple[Lesson, list[str]]]:
-    """The network with a LoRA, everything else put away; and the digests of the class's pictures."""
+    """The network with a LoRA; the class is drawn before that."""
     recipe, device = prepared.recipe, family.device
     prior = prior_of(prepared, device, family.dtype)
     with loading.drawing(pipe, device):

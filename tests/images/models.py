@@ -21,6 +21,7 @@ from diffusers import (
     Flux2Transformer2DModel,
     StableDiffusionInstructPix2PixPipeline,
     StableDiffusionPipeline,
+    StableDiffusionXLPipeline,
     UNet2DConditionModel,
     ZImagePipeline,
     ZImageTransformer2DModel,
@@ -34,6 +35,7 @@ from transformers import (
     CLIPProcessor,
     CLIPTextConfig,
     CLIPTextModel,
+    CLIPTextModelWithProjection,
     CLIPVisionConfig,
     CLIPVisionModelWithProjection,
     Qwen3Config,
@@ -57,6 +59,24 @@ def save_sd(folder: Path, seed: int = 0, *, flag_above: float | None = None, pre
     `prediction`: epsilon or v_prediction.
     """
     _sd(StableDiffusionPipeline, seed, 4, flag_above, prediction).save_pretrained(folder)
+    return folder
+
+
+def save_sdxl(folder: Path, seed: int = 0) -> Path:
+    """A `StableDiffusionXLPipeline`: two text encoders, and a UNet that is told the picture's size."""
+    torch.manual_seed(seed)
+    words = clip_tokenizer()
+    told = {"addition_embed_type": "text_time", "addition_time_embed_dim": 8}
+    StableDiffusionXLPipeline(
+        vae=_vae(),
+        text_encoder=CLIPTextModel(CLIPTextConfig(**_text(len(words), words.eos_token_id))).eval(),
+        text_encoder_2=CLIPTextModelWithProjection(CLIPTextConfig(**_text(len(words), words.eos_token_id))).eval(),
+        tokenizer=words,
+        tokenizer_2=clip_tokenizer(),
+        unet=_unet(4, cross_attention_dim=2 * WIDTH, projection_class_embeddings_input_dim=6 * 8 + WIDTH, **told),
+        scheduler=_scheduler("epsilon"),
+        add_watermarker=False,
+    ).save_pretrained(folder)
     return folder
 
 
@@ -168,22 +188,27 @@ def _sd(kind: Any, seed: int, channels: int, flag_above: float | None, predictio
         text_encoder=CLIPTextModel(CLIPTextConfig(**_text(len(words), words.eos_token_id))).eval(),
         tokenizer=words,
         unet=_unet(channels),
-        scheduler=DDIMScheduler(
-            beta_schedule="scaled_linear",
-            beta_start=0.00085,
-            beta_end=0.012,
-            clip_sample=False,
-            set_alpha_to_one=False,
-            steps_offset=1,
-            prediction_type=prediction,
-        ),
+        scheduler=_scheduler(prediction),
         safety_checker=None if flag_above is None else _checker(flag_above),
         feature_extractor=None if flag_above is None else _image_processor(),
         requires_safety_checker=flag_above is not None,
     )
 
 
-def _unet(channels: int) -> UNet2DConditionModel:
+def _scheduler(prediction: str) -> DDIMScheduler:
+    return DDIMScheduler(
+        beta_schedule="scaled_linear",
+        beta_start=0.00085,
+        beta_end=0.012,
+        clip_sample=False,
+        set_alpha_to_one=False,
+        steps_offset=1,
+        prediction_type=prediction,
+    )
+
+
+def _unet(channels: int, **changes: Any) -> UNet2DConditionModel:
+    shape = {"cross_attention_dim": WIDTH, **changes}
     return UNet2DConditionModel(
         sample_size=8,
         in_channels=channels,
@@ -192,9 +217,9 @@ def _unet(channels: int) -> UNet2DConditionModel:
         block_out_channels=(16, 32),
         down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"),
         up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"),
-        cross_attention_dim=WIDTH,
         attention_head_dim=2,
         norm_num_groups=8,
+        **shape,
     ).eval()
 
 
