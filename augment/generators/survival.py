@@ -42,11 +42,12 @@ FATES = {
     "traced": Fate("kept", "kept", "kept", "prompt"),
     "instruct": Fate("kept", "dropped", "dropped", "asked"),
     "reference": Fate("kept", "dropped", "dropped", "prompt"),
+    "subject": Fate("kept", "dropped", "dropped", "asked"),
     "mixed": Fate("asked", "dropped", "dropped", "prompt"),
 }
 """By what was done: drawn from words for the record's class, over the picture with its words or with changed ones,
 around the object or in its place, along edges, along them by a model that is trusted to follow, by an instruction, in
-the likeness of the picture, from two records' words."""
+the likeness of the picture, a learned subject from words, from two records' words."""
 
 
 def survivor(record: Row, reply: Reply, fate: str, boxes: Sequence[Box] = ()) -> Row | Rejected:
