@@ -287,7 +287,10 @@ def _generator(recipe: Recipe, name: str) -> Generator:
         return cast("Generator", generators.TABLE.build(name, settings))
     fields = {each.name for each in dataclasses.fields(kind)}
     told: dict[str, Any] = {"size": recipe.size, "steps": recipe.steps, "guidance": recipe.guidance}
-    told |= {"subjects": read_subjects(recipe.subjects)} if "subjects" in fields else {}
+    if "subjects" in fields:
+        if not recipe.subjects:
+            raise RecipeError(f"generator '{name}' draws subjects; add --subjects DIR, a folder of augment subject")
+        told["subjects"] = read_subjects(recipe.subjects)
     wanted = {name: value for name, value in told.items() if name in fields and value is not None}
     return cast("Generator", generators.TABLE.build(name, {**wanted, **settings}))
 
