@@ -49,6 +49,7 @@ def options() -> argparse.ArgumentParser:
     add("--root", default="", help="what /models says is behind each model, as vLLM does")
     add("--no-schema", action="store_true", help="refuse response_format with a 400")
     add("--refuse", default="", help="comma separated body fields that are refused with a 400")
+    add("--blind", default="", help="refuse pictures with a 400 that says this")
     add("--truncate-share", type=float, default=0.0, help="share cut off unless max_tokens >= --enough")
     add("--enough", type=int, default=4096)
     add("--garble-share", type=float, default=0.0, help="share of 200s that hold no answer")
@@ -117,6 +118,8 @@ class Chat:
             if name in body:
                 instead = ", use 'max_completion_tokens' instead" if name == "max_tokens" else ""
                 return _error(400, f"Unsupported parameter: '{name}' is not supported with this model{instead}")
+        if args.blind and any(isinstance(each["content"], list) for each in body["messages"]):
+            return _error(400, args.blind)
         if _share(key, "400") < args.fail_400_share:
             return _error(400, "This prompt\n  is too long for the context window")
         if _share(key, "transient") < args.transient_share:
@@ -136,7 +139,7 @@ class Chat:
     def reply(self, body: dict[str, Any], key: str) -> web.Response:
         args = self.args
         schema = body.get("response_format", {}).get("json_schema", {}).get("schema")
-        messages = [(message["role"], message["content"]) for message in body["messages"]]
+        messages = [(message["role"], _words(message["content"])) for message in body["messages"]]
         text: str | None = answer(messages, schema, body.get("seed", 0))
         finish, choices = "stop", 1
         limit = body.get("max_tokens") or body.get("max_completion_tokens") or 0
@@ -194,6 +197,15 @@ def content(body: dict[str, Any]) -> str:
     """Identity of what is asked, however it is asked: 16 hex digits."""
     parts = [body["messages"][0]["content"], len(body["messages"]), body["messages"][-1]["content"], body.get("seed")]
     return hashlib.blake2b(orjson.dumps(parts), digest_size=8).hexdigest()
+
+
+def _words(content: str | list[dict[str, Any]]) -> str:
+    """What a message says, and how many pictures it shows."""
+    if isinstance(content, str):
+        return content
+    found = [part["text"] for part in content if part["type"] == "text"]
+    urls = [part["image_url"]["url"] for part in content if part["type"] == "image_url"]
+    return f"{''.join(found)} {' '.join(f'{url[:16]} {len(url)}' for url in urls)}"
 
 
 def _share(key: str, purpose: str) -> float:

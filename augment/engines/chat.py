@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import orjson
@@ -34,6 +34,14 @@ _REFUSED_WORDS = re.compile(
     re.IGNORECASE,
 )
 _UNKNOWN_WORDS = re.compile(r"unsupported|support|unrecogni|unknown|unexpected|extra|permitted|allowed", re.I)
+_SIGHT = r"(?:image|vision|multi-?modal)(?! ?(?:size|format|dimension|resolution|file))"
+_BLIND_WORDS = re.compile(
+    r"not (?:a )?multi-?modal|mmproj|at most 0 image|variant [`'\"]?image|missing data required for image"
+    r"|no (?:vision|image) (?:support|input|encoder)|(?:valid|be a) string"
+    rf"|{_SIGHT}[\w\s`'\"-]{{0,40}}\b(?:not|only|cannot be|isn't|aren't) (?:\w+ )?(?:support|enabled|allow|accept)"
+    rf"|(?:not|n't|un|cannot) ?(?:support|accept|enable)[\w\s`'\"-]{{0,40}}{_SIGHT}",
+    re.IGNORECASE,
+)
 _NOT_A_NAME = re.compile(r"[^A-Za-z0-9_-]")
 _SPACE = re.compile(r"\s+")
 
@@ -55,8 +63,12 @@ class Dialect:
         self._dropped: set[str] = set()
 
     def encode(self, request: Request) -> bytes:
-        """The body for `request`."""
-        messages = [{"role": role, "content": content} for role, content in request.messages]
+        """The body for `request`.
+
+        Raises:
+            RunError: a picture that is to be shown is not in the store.
+        """
+        messages: list[dict[str, Any]] = [{"role": role, "content": content} for role, content in request.messages]
         body: dict[str, Any] = {
             "model": self._model,
             "messages": messages,
@@ -75,6 +87,8 @@ class Dialect:
             else:
                 text = orjson.dumps(request.schema, default=dict).decode()
                 messages[-1] = {**messages[-1], "content": messages[-1]["content"] + SCHEMA_PROMPT + text}
+        if request.pictures:
+            _show(messages, request.pictures)
         return orjson.dumps(body, default=dict)
 
     def adapt(self, request: Request, status: int, message: str, version: int) -> bool:
@@ -138,6 +152,21 @@ class Dialect:
         return Reply(
             request.key, text, finish, tokens(usage.get("prompt_tokens")), tokens(usage.get("completion_tokens"))
         )
+
+
+def _show(messages: list[dict[str, Any]], names: Sequence[str]) -> None:
+    """Puts the pictures before what the user says last."""
+    from augment.images.shown import shown
+
+    last = next((at for at in reversed(range(len(messages))) if messages[at]["role"] == "user"), len(messages) - 1)
+    parts: list[dict[str, Any]] = [{"type": "image_url", "image_url": {"url": shown(name)}} for name in names]
+    parts.append({"type": "text", "text": messages[last]["content"]})
+    messages[last] = {**messages[last], "content": parts}
+
+
+def blind(request: Request, status: int, message: str) -> bool:
+    """Whether a refusal says that the model looks at no pictures; not that it cannot use one of them."""
+    return bool(request.pictures) and status in (400, 415, 422, 500, 501) and bool(_BLIND_WORDS.search(message))
 
 
 def _no_decoder(message: str) -> bool:

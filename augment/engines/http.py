@@ -74,7 +74,11 @@ class Speech(Protocol):
         ...
 
     def refused(self, request: Request, asked: Asked, status: int, raw: bytes, message: str) -> Reply | bool:
-        """What a refusal is: a reply, a reason to ask again in another way (True), or neither."""
+        """What a refusal is: a reply, a reason to ask again in another way (True), or neither.
+
+        Raises:
+            EngineError: whatever else is asked like it will be refused too.
+        """
         ...
 
 

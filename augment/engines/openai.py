@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import ClassVar
 
 from augment.engines import EngineOptions, Keep, forget
-from augment.engines.chat import Dialect
-from augment.engines.http import Asked, Client, Fetch
+from augment.engines.chat import Dialect, blind
+from augment.engines.http import Asked, Client, Fetch, failed
 from augment.engines.server import Server
+from augment.errors import EngineError, RunError
 from augment.records import Reply, Request
+
+PATH = "/chat/completions"
 
 
 @dataclass(eq=False)
@@ -33,7 +37,7 @@ class OpenAI:
 
     def __post_init__(self) -> None:
         self._dialect = Dialect(self.model, self.server.key)
-        self._client = Client(self.model, self.server, _Chat(self._dialect), self.options, self.served)
+        self._client = Client(self.model, self.server, _Chat(self.server, self._dialect), self.options, self.served)
 
     @classmethod
     def open(cls, model: str, options: EngineOptions) -> OpenAI:
@@ -73,14 +77,25 @@ class OpenAI:
 class _Chat:
     """Chat completions as the client asks for them."""
 
+    server: Server
     dialect: Dialect
 
-    async def write(self, request: Request) -> Asked:
-        structured = self.dialect.structured
-        return Asked("/chat/completions", self.dialect.encode(request), self.dialect.version, structured)
+    async def write(self, request: Request) -> Asked | Reply:
+        version, structured = self.dialect.version, self.dialect.structured
+        if not request.pictures:
+            return Asked(PATH, self.dialect.encode(request), version, structured)
+        try:
+            return Asked(PATH, await asyncio.to_thread(self.dialect.encode, request), version, structured)
+        except RunError as error:
+            return failed(request, f"no picture: {error}")
 
     async def read(self, request: Request, asked: Asked, raw: bytes, fetch: Fetch) -> Reply:
         return self.dialect.read(request, raw, asked.known)
 
     def refused(self, request: Request, asked: Asked, status: int, raw: bytes, message: str) -> bool:
+        if blind(request, status, message):
+            raise EngineError(
+                f"{self.server.url} does not look at pictures (HTTP {status}: {message}); give a model that does, "
+                "with --llm"
+            )
         return self.dialect.adapt(request, status, message, asked.version)

@@ -109,6 +109,10 @@ class _Loaded:
     def answer(self, requests: Sequence[Request]) -> Iterator[tuple[Request, Reply]]:
         asked = []
         for request in requests:
+            if request.pictures:
+                why = "not a model for this: the engine transformers does not look at pictures"
+                yield request, Reply(request.key, "", "error", error=why)
+                continue
             ids = self._ids(request)
             if self.context is not None and len(ids) >= self.context:
                 why = f"prompt too long: {len(ids):,} tokens, and the model sees {self.context:,}"
