@@ -1,4 +1,4 @@
-"""Curated rows in the shapes that trainers read: Alpaca, ShareGPT, ChatML, LLaMA-Factory's registry, and of pictures."""
+"""Curated rows in the shapes that trainers read: Alpaca, ShareGPT, ChatML, LLaMA-Factory's registry; and pictures."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ import orjson
 
 from augment.errors import RunError
 from augment.images.boxes import Box
-from augment.images.exports.shown import Shown
+from augment.images.exports.shown import Shown, Written
 from augment.images.masks import BRIGHT
 from augment.images.pictures import Unreadable, read_picture
 
@@ -26,15 +26,16 @@ if TYPE_CHECKING:
 UNNAMED = "object"
 
 
-def coco(rows: Sequence[Shown], out: Path, name: str) -> tuple[str, int, str, str]:
+def coco(rows: Sequence[Shown], out: Path, name: str) -> Written:
     """annotations.json, and the pictures in images/; a picture without an object has no annotation."""
     if not any(row.boxes or row.mask for row in rows):
-        return "", 0, "a box or a mask", ""
+        return Written("", 0, "a box or a mask")
     (out / "images").mkdir()
     found = [(row, list(_objects(row))) for row in rows]
     names = sorted({box.label for _, objects in found for box, _ in objects})
     numbers = {label: place for place, label in enumerate(names, 1)}
-    images, annotations = [], []
+    images: list[dict[str, Any]] = []
+    annotations: list[dict[str, Any]] = []
     for image, (row, objects) in enumerate(found, 1):
         shutil.copyfile(row.picture, out / "images" / f"{row.id}.png")
         images.append({"id": image, "file_name": f"{row.id}.png", "width": row.width, "height": row.height})
@@ -59,7 +60,7 @@ def coco(rows: Sequence[Shown], out: Path, name: str) -> tuple[str, int, str, st
     (out / "annotations.json").write_bytes(orjson.dumps(told, option=orjson.OPT_INDENT_2))
     bare = sum(not objects for _, objects in found)
     note = f"{bare:,} of them without an object" if bare else ""
-    return "annotations.json", len(rows), "", note
+    return Written("annotations.json", len(rows), note=note)
 
 
 def _objects(row: Shown) -> Iterator[tuple[Box, dict[str, Any] | None]]:
@@ -90,7 +91,9 @@ def _mask(row: Shown) -> NDArray[np.bool_] | None:
 
 
 def _around(mask: NDArray[np.bool_], label: str) -> Box:
-    rows, columns = mask.any(axis=1).nonzero()[0], mask.any(axis=0).nonzero()[0]
+    import numpy as np
+
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     left, top = float(columns[0]), float(rows[0])
     return Box(label, left, top, float(columns[-1]) + 1 - left, float(rows[-1]) + 1 - top)
 

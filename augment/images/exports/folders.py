@@ -10,13 +10,13 @@ from typing import Any
 
 import orjson
 
-from augment.images.exports.shown import Shown
+from augment.images.exports.shown import Shown, Written
 from augment.records import fingerprint
 
 _UNSAFE = re.compile(r"[^\w\- ]+")
 
 
-def imagefolder(rows: Sequence[Shown], out: Path, name: str) -> tuple[str, int, str, str]:
+def imagefolder(rows: Sequence[Shown], out: Path, _: str) -> Written:
     """A folder for each class where every row has a label, else one folder and what is said of each picture."""
     if all(row.label is not None for row in rows):
         folders = class_folders(row.label for row in rows if row.label is not None)
@@ -24,16 +24,16 @@ def imagefolder(rows: Sequence[Shown], out: Path, name: str) -> tuple[str, int, 
             (out / folder).mkdir()
         for row in rows:
             shutil.copyfile(row.picture, out / folders[row.label or ""] / f"{row.id}.png")
-        return "", len(rows), "", ""
+        return Written("", len(rows))
     _with_metadata(rows, out, lambda row: {"label": row.label, "caption": row.caption, "prompt": row.prompt})
-    return "", len(rows), "", "with metadata.jsonl, for not every row has a label"
+    return Written("", len(rows), note="with metadata.jsonl, for not every row has a label")
 
 
-def diffusers(rows: Sequence[Shown], out: Path, name: str) -> tuple[str, int, str, str]:
+def diffusers(rows: Sequence[Shown], out: Path, _: str) -> Written:
     """What the training scripts of diffusers read (`--train_data_dir`, `--caption_column text`)."""
     told = [row for row in rows if row.text]
     _with_metadata(told, out, lambda row: {"text": row.text})
-    return "", len(told), "without a caption, prompt or label", ""
+    return Written("", len(told), "a caption, prompt or label")
 
 
 def class_folders(labels: Iterable[str]) -> dict[str, str]:

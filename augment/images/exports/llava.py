@@ -10,12 +10,12 @@ from typing import Any
 import orjson
 
 from augment.generators.scenes import language_for
-from augment.images.exports.shown import Shown
+from augment.images.exports.shown import Shown, Written
 
 ASKED = {"en": "Describe the picture in one sentence.", "zh": "用一句话描述这张图片。"}
 
 
-def llava(rows: Sequence[Shown], out: Path, name: str) -> tuple[str, int, str, str]:
+def llava(rows: Sequence[Shown], out: Path, name: str) -> Written:
     """NAME.json and the folder images/; `negative` holds the hard negative of a row that has one."""
     told = [row for row in rows if row.caption]
     known = {row.id: row for row in told}
@@ -37,4 +37,4 @@ def llava(rows: Sequence[Shown], out: Path, name: str) -> tuple[str, int, str, s
             entry["negative"] = {"id": other.id, "image": f"images/{other.id}.png", "caption": other.caption}
         entries.append(entry)
     (out / f"{name}.json").write_bytes(orjson.dumps(entries, option=orjson.OPT_INDENT_2))
-    return f"{name}.json", len(told), "without a caption", ""
+    return Written(f"{name}.json", len(told), "a caption")

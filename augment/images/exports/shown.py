@@ -42,6 +42,19 @@ class Shown:
         return self.caption or self.prompt or (photo_of(self.label) if self.label else None)
 
 
+@dataclass(frozen=True)
+class Written:
+    """What a format made of rows: the file or folder to hand to a trainer, from the export's folder, and their number.
+
+    `lacks` is what a row that was left out does not have; `note` a remark for the user.
+    """
+
+    handed: str
+    rows: int
+    lacks: str = ""
+    note: str = ""
+
+
 def shown(run: Path) -> list[Shown]:
     """Every row of the run in its order; `negative` is the id of another row of them, or None.
 

@@ -18,13 +18,13 @@ from typing import Any
 import orjson
 
 from augment.images.boxes import write_boxes
-from augment.images.exports.shown import Shown
+from augment.images.exports.shown import Shown, Written
 
 SHARD = 256 * 2**20
 """Bytes from which on the next shard is begun."""
 
 
-def webdataset(rows: Sequence[Shown], out: Path, name: str, shard: int = SHARD) -> tuple[str, int, str, str]:
+def webdataset(rows: Sequence[Shown], out: Path, name: str, shard: int = SHARD) -> Written:
     """Shards of about `shard` bytes each."""
     known = {row.id: row for row in rows}
     classes = sorted({row.label for row in rows if row.label is not None})
@@ -50,7 +50,7 @@ def webdataset(rows: Sequence[Shown], out: Path, name: str, shard: int = SHARD) 
             archive.close()
     some = sum(row.mask is not None for row in rows)
     note = f"without masks, for {some:,} of {len(rows):,} rows have one" if some and not masked else ""
-    return "", len(rows), "without a picture", note
+    return Written("", len(rows), note=note)
 
 
 def _members(

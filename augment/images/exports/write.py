@@ -1,4 +1,4 @@
-"""`augment export` of a run of pictures: a folder of its own, whose files are put in their places when all are there."""
+"""`augment export` of a run of pictures: a folder of its own, filled when all its files are there."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from augment.errors import RunError
 from augment.images.exports.coco import coco
 from augment.images.exports.folders import diffusers, imagefolder
 from augment.images.exports.llava import llava
-from augment.images.exports.shown import Shown, shown
+from augment.images.exports.shown import Shown, Written, shown
 from augment.images.exports.webdataset import webdataset
 
 OURS = ".augment-export"
-"""Lists the files that an export wrote, so that the next one knows what it may replace. Readers pass hidden files by."""
+"""Lists the files that an export wrote, so that the next one knows what it may replace; readers pass hidden ones by."""
 
 BESIDE = f"{OURS}.part"
 """Where files are in the folder until all are there."""
@@ -34,8 +34,8 @@ class Exported:
     note: str = ""
 
 
-Writer = Callable[[Sequence[Shown], Path, str], tuple[str, int, str, str]]
-"""Writes rows into an empty folder; what to hand to a trainer, how many rows are in it, why others are not, a note."""
+Writer = Callable[[Sequence[Shown], Path, str], Written]
+"""Writes rows, of data that is called something, into an empty folder."""
 
 FORMATS: dict[str, Writer] = {
     "coco": coco,
@@ -59,9 +59,9 @@ def export_pictures(run: Path, format: str, out: Path, name: str) -> Exported:
     try:
         shutil.rmtree(beside, ignore_errors=True)
         beside.mkdir(parents=True)
-        handed, written, why, note = FORMATS[format](rows, beside, "".join(c if c.isalnum() else "_" for c in name))
-        if not written:
-            raise RunError(f"no row of {run} has {why.removeprefix('without ')}, and {format} needs one")
+        written = FORMATS[format](rows, beside, "".join(c if c.isalnum() else "_" for c in name))
+        if not written.rows:
+            raise RunError(f"no row of {run} has {written.lacks}, and {format} needs one")
         files = sorted(each.relative_to(beside).as_posix() for each in beside.rglob("*") if each.is_file())
         for each in out.iterdir():
             if each.is_dir() and each != beside:
@@ -78,7 +78,9 @@ def export_pictures(run: Path, format: str, out: Path, name: str) -> Exported:
         shutil.rmtree(beside, ignore_errors=True)
         if new and out.is_dir() and not any(out.iterdir()):
             out.rmdir()
-    return Exported(out / handed, written, len(rows) - written, why, note)
+    return Exported(
+        out / written.handed, written.rows, len(rows) - written.rows, f"without {written.lacks}", written.note
+    )
 
 
 def _refuse_foreign(out: Path) -> None:
