@@ -44,6 +44,7 @@ from augment.replies import ReplyStore
 from augment.review.guard import prevailing
 from augment.summary import FAILED, Summary, Tally, summarise
 from filters import Context
+from filters.pictures.label_check import QUALITY
 
 log = logging.getLogger(__name__)
 
@@ -157,6 +158,8 @@ def curate(
             seconds = stage.seconds(time.perf_counter() - started)
             if not stage(f"{name} part {part}", partial(stretch, seconds)):
                 break
+        if (quality := context.memory.get(QUALITY)) is not None:
+            tally.checks["label_check"] = quality
         summary = summarise(plan, tally, quota.short(), time.perf_counter() - started)
         return Curated(stage(f"publish {plan.out.name}", partial(workshop.publish, plan, summary)), summary)
 

@@ -10,6 +10,7 @@ import polars as pl
 
 from augment.plan import Plan
 from augment.records import Reply
+from filters.pictures.image_dup import memorisation
 
 FAILED = "engine"
 """`dropped_by` of a candidate whose request failed for good: it counts as failed, not as rejected."""
@@ -21,6 +22,8 @@ class Tally:
 
     `carried` of the kept come from the parent run, where there is one.
     `tokens_in`, `tokens_out` and `requests_sent` are what this run paid; reused replies cost nothing.
+    Of the kept pictures that a model drew (`drawn`), `near_copies` are nearly some seed: the memorisation rate.
+    `checks` is how far the judges of pictures turn away real ones (`label_check`).
     """
 
     target: int = 0
@@ -34,6 +37,9 @@ class Tally:
     tokens_in: int = 0
     tokens_out: int = 0
     rounds: int = 0
+    near_copies: int = 0
+    drawn: int = 0
+    checks: dict[str, Any] = field(default_factory=dict)
 
     @property
     def failed(self) -> int:
@@ -58,6 +64,9 @@ class Tally:
     def add(self, sifted: pl.DataFrame) -> None:
         """Count a shard's sifted candidates."""
         self.candidates += len(sifted)
+        if "image_dup_nearest_seed" in sifted.columns:
+            near, known = memorisation(sifted.filter(pl.col("dropped_by").is_null() & drawn_by_model()))
+            self.near_copies, self.drawn = self.near_copies + near, self.drawn + known
         grouped = sifted.group_by("generator", "dropped_by", "reason").len().iter_rows()
         for generator, dropped_by, reason, count in grouped:
             counts = self.per_generator.setdefault(generator, Counter())
@@ -68,6 +77,11 @@ class Tally:
             else:
                 self.reasons[dropped_by, reason] += count
                 counts["failed" if dropped_by == FAILED else "rejected"] += count
+
+
+def drawn_by_model() -> pl.Expr:
+    """Whether a row's picture comes from a model: rules stay near their parent on purpose."""
+    return pl.col("engine").ne_missing(pl.col("generator"))
 
 
 @dataclass(frozen=True)
@@ -102,7 +116,27 @@ class Summary:
             lines += ["", "| dropped by | reason | rows |", "|---|---|---|"]
             for name, reasons in counts["rejected"].items():
                 lines += [f"| {name} | {reason} | {count:,} |" for reason, count in reasons.items()]
+        if told := picture_lines(counts):
+            lines += ["", *(f"* {line}" for line in told)]
         return "\n".join(lines)
+
+
+def picture_lines(counts: dict[str, Any]) -> list[str]:
+    """What is to be known of a run of pictures besides its counts, a sentence each."""
+    lines = []
+    memorised = counts.get("memorised") or {"of": 0}
+    if memorised["of"]:
+        share = memorised["near_copies"] / memorised["of"]
+        lines.append(
+            f"memorised: {memorised['near_copies']:,} of {memorised['of']:,} drawn pictures ({share:.1%}) are nearly a seed"
+        )
+    check = counts.get("label_check")
+    if check and check["of"]:
+        lines.append(
+            f"label check ({check['judge']}): turns away {check['false_rejects']:.1%} of {check['of']:,} real pictures "
+            f"(of the {check['on']}); so much of what is good it drops, too"
+        )
+    return lines
 
 
 def total_rejected(counts: dict[str, Any]) -> int:
@@ -149,6 +183,9 @@ def summarise(plan: Plan, tally: Tally, short: pl.DataFrame, seconds: float) -> 
         "rounds": tally.rounds,
         "seconds": round(seconds, 3),
     }
+    if plan.pictured:
+        counts["memorised"] = {"near_copies": tally.near_copies, "of": tally.drawn}
+        counts |= tally.checks
     if plan.verdicts:
         counts["review"] = plan.verdicts.counts()
     if source.rows_in != len(plan.seeds) + own_exam + len(source.rejected) + unused:

@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from augment.plan import Plan
-from augment.summary import Summary, Tally, total_rejected
+from augment.summary import Summary, Tally, picture_lines, total_rejected
 
 PLAIN_EVERY = 10.0
 """Seconds between two plain lines."""
@@ -113,6 +113,8 @@ def print_summary(summary: Summary, console: Console) -> None:
         for name, reason, rows in sorted(dropped, key=lambda each: -each[2]):
             table.add_row(name, reason, f"{rows:,}")
         console.print(table)
+    for line in picture_lines(counts):
+        say(line)
     if counts["seeds_short"]:
         missing = counts["target"] - counts["kept"]
         say(f"seeds short of their share: {len(counts['seeds_short']):,}, by {missing:,} variants (see summary.json)")

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from augment.generators.drawing import asked
-from augment.generators.scenes import language_for, noun_of, place_of, scene_of, scenes_version, spoken
+from augment.generators.scenes import language_for, spoken
 from augment.generators.survival import survivor
-from augment.generators.written import ask_for_scenes, number_of, scene_in, template_for
+from augment.generators.written import ask_for_scenes, scene
 from augment.images.drawn import drawn
 from augment.images.subjects import Subject
 from augment.records import Rejected, Reply, Request, Row
@@ -39,6 +39,7 @@ class SubjectDriven:
     needs_llm: ClassVar[bool] = False
     keeps_label: ClassVar[bool] = False
     adds_facts: ClassVar[bool] = False
+    form: ClassVar[str] = ""
     seed: int = 0
     size: int = 512
     steps: int | None = None
@@ -48,30 +49,23 @@ class SubjectDriven:
     def draft(self, record: Row, k: int, exemplars: Sequence[Row]) -> Request | Rejected:
         """Ask for scenes of the subject's noun: a page of them, once for all records."""
         found = self._of(record, k)
-        if found is None:
-            return NO_SUBJECT
-        return ask_for_scenes(found.noun, "", self.name, number_of(record, self.name, k, self.seed), self.seed)
+        return ask_for_scenes(self, record, found.noun, k) if found else NO_SUBJECT
 
     def drafted(self, record: Row, k: int, exemplars: Sequence[Row], draft: Reply | None) -> Request | Rejected:
         """The k-th scene as a drawing: from the page that was written, or from a template."""
-        if draft is None:
-            return self.ask(record, k, exemplars)
-        found = self._of(record, k)
-        if found is None:
+        subject = self._of(record, k)
+        if subject is None:
             return NO_SUBJECT
-        scene = scene_in(draft, found.noun, "", number_of(record, self.name, k, self.seed))
-        if isinstance(scene, Rejected):
-            return scene
-        return self._asked(record, k, found, template_for(found.noun, ""), named(scene, found), scene)
+        found = scene(self, record, subject.noun, k, draft)
+        if isinstance(found, Rejected):
+            return found
+        template, words = found
+        more = {"adapters": (subject.digest,), "label": subject.label, "caption": words}
+        return asked(self, record, k, template, named(words, subject), **more)
 
     def ask(self, record: Row, k: int, exemplars: Sequence[Row]) -> Request | Rejected:
         """The k-th scene from a template, as a drawing."""
-        found = self._of(record, k)
-        if found is None:
-            return NO_SUBJECT
-        language, place = language_for(found.noun), place_of(record, self.name, k, self.seed)
-        prompt, caption = (scene_of(each, place, language) for each in (found.name, noun_of(found.noun)))
-        return self._asked(record, k, found, scenes_version(""), prompt, caption)
+        return self.drafted(record, k, exemplars, None)
 
     def read(self, record: Row, reply: Reply) -> Row | Rejected:
         """The record with the subject's picture, the scene as caption; no box and no mask."""
@@ -79,12 +73,6 @@ class SubjectDriven:
         if isinstance(row, Rejected) or isinstance(found, Rejected) or found.drawing is None:
             return row
         return dataclasses.replace(row, label=row.label or found.drawing.label)
-
-    def _asked(
-        self, record: Row, k: int, subject: Subject, template: str, prompt: str, caption: str
-    ) -> Request | Rejected:
-        more = {"adapters": (subject.digest,), "label": subject.label, "caption": caption}
-        return asked(self, record, k, template, self.kind, prompt, **more)
 
     def _of(self, record: Row, k: int) -> Subject | None:
         """The record's k-th subject: of those of its label, one after the other."""

@@ -79,7 +79,13 @@ def learned(prepared, dtype=torch.float32):
         before = wrong_by(lesson, 2)
         learn(lesson, recipe.steps, recipe.learning_rate, chance, ours.stepped, ours.stop)
         after = wrong_by(lesson, 2)
-        return pipe, drawn_by(pipe, prepared.prompt) if dtype == torch.float32 else None, lesson.saved(pipe), before, after
+        return (
+            pipe,
+            drawn_by(pipe, prepared.prompt) if dtype == torch.float32 else None,
+            lesson.saved(pipe),
+            before,
+            after,
+        )
 
 
 def same(one, other):
