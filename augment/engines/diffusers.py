@@ -22,6 +22,8 @@ from augment.images.inputs import Inputs, inputs_of
 from augment.records import Reply, Request, fingerprint
 
 if TYPE_CHECKING:
+    from PIL.Image import Image
+
     from augment.drawing.loaded import Loaded
 
 log = logging.getLogger(__name__)
@@ -32,7 +34,7 @@ BATCHES = 4
 
 @dataclass(eq=False)
 class Diffusers:
-    """A diffusion model in this process, CPU or GPU: diffusers:MODEL, or MODEL+CONTROLNET, MODEL+IP-ADAPTER.safetensors."""
+    """A diffusion model in this process, CPU or GPU: diffusers:MODEL, MODEL+CONTROLNET, MODEL+ADAPTER.safetensors."""
 
     name: ClassVar[str] = "diffusers"
     draws: ClassVar[bool] = True
@@ -147,43 +149,57 @@ class Diffusers:
                 yield request, Reply(request.key, "", "error", error=f"wrong size: the parent's canvas is {shape}")
                 continue
             ready.append((request, inputs))
-        if ready:
-            yield from self._drawn(group, ready)
+        while ready:
+            batch = self._batch(group)
+            drawn = self._drawn(group, ready[:batch], batch)
+            if drawn is not None:
+                ready = ready[batch:]
+                yield from drawn
 
-    def _drawn(self, group: Asked, ready: list[tuple[Request, Inputs]]) -> Iterator[tuple[Request, Reply]]:
-        """Draw up to a batch, padded to a whole one; on a full GPU half as many at once, from then on."""
+    def _drawn(
+        self, group: Asked, ready: list[tuple[Request, Inputs]], batch: int
+    ) -> list[tuple[Request, Reply]] | None:
+        """Up to a batch drawn, padded to a whole one; None if the GPU is too small: half as many from then on."""
         import torch
 
-        batch = self._batch(group)
         padded = [*ready, *[ready[-1]] * (batch - len(ready))]
         try:
             made = self._load().draw(group, [each for each, _ in padded], [each for _, each in padded])
+        except torch.OutOfMemoryError:
+            self._halve(group, batch)
+            return None
         except ValueError as error:
             if not group.way.lone:
                 raise
-            yield ready[0][0], Reply(ready[0][0].key, "", "error", error=f"not drawn: {error}")  # of one alone
-            return
-        except torch.OutOfMemoryError:
-            if batch == 1:
-                what = f"a picture of {group.size[0]} × {group.size[1]}"
-                raise EngineError(f"{self.model} has no room on the GPU for {what}; give a smaller --size") from None
-            self._least[group.way.kind, group.size] = batch // 2
-            log.warning("the GPU has no room for %d pictures at once: %d from now on", batch, batch // 2)
-            torch.cuda.empty_cache()
-            for start in range(0, len(ready), batch // 2):
-                yield from self._drawn(group, ready[start : start + batch // 2])
-            return
+            request = ready[0][0]  # it alone is at fault: no model looks at a picture of such a shape
+            return [(request, Reply(request.key, "", "error", error=f"not drawn: {error}"))]
         self._drawn_at.add(batch)
         about = {**self.environment(), "batch": batch, "steps": group.steps, "guidance": group.guidance}
-        for (request, inputs), (picture, refused) in zip(ready, made, strict=False):
-            if refused:
-                yield request, Reply(request.key, "", "content_filter")
-                continue
-            try:
-                finished = inputs.finish(picture.convert("RGB"))
-            except ValueError as error:
-                raise EngineError(f"{self.model}: {error}; give another --size") from None
-            yield request, picture_reply(request, finished, inputs.source, about)
+        return [
+            (request, self._reply(request, inputs, picture, refused, about))
+            for (request, inputs), (picture, refused) in zip(ready, made, strict=False)
+        ]
+
+    def _halve(self, group: Asked, batch: int) -> None:
+        import torch
+
+        if batch == 1:
+            what = f"a picture of {group.size[0]} × {group.size[1]}"
+            raise EngineError(f"{self.model} has no room on the GPU for {what}; give a smaller --size") from None
+        self._least[group.way.kind, group.size] = batch // 2
+        log.warning("the GPU has no room for %d pictures at once: %d from now on", batch, batch // 2)
+        torch.cuda.empty_cache()
+
+    def _reply(
+        self, request: Request, inputs: Inputs, picture: Image, refused: bool | None, about: dict[str, Any]
+    ) -> Reply:
+        if refused:
+            return Reply(request.key, "", "content_filter")
+        try:
+            finished = inputs.finish(picture.convert("RGB"))
+        except ValueError as error:
+            raise EngineError(f"{self.model}: {error}; give another --size") from None
+        return picture_reply(request, finished, inputs.source, about)
 
     def environment(self) -> dict[str, Any]:
         """What besides the requests decides the pixels; `batch` is that of what was drawn here, or None so far."""
@@ -192,7 +208,7 @@ class Diffusers:
         import transformers
 
         return {
-            "batch": sorted(self._drawn_at)[-1] if self._drawn_at else self.options.batch,
+            "batch": max(self._drawn_at, default=self.options.batch),
             "dtype": self.dtype,
             "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
             "threads": torch.get_num_threads(),
