@@ -13,7 +13,7 @@ import signal
 import threading
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from augment.errors import RunError
 from augment.generators import SelfAnswering
@@ -32,6 +32,8 @@ CHUNK = 8
 """Requests that a process gets at once, and that are still made after a wish to stop."""
 AHEAD = 3
 """Chunks for each process that may be under way or done and not yet yielded."""
+SLOW = ("numpy", "PIL.Image", "polars", "pydantic")
+"""Imported once for all processes. None of ours: a fork server does not know this process's `sys.path`."""
 
 _generators: Mapping[str, SelfAnswering] = {}
 """In a process of the pool: who answers."""
@@ -54,15 +56,10 @@ def pooled(requests: Iterable[Request], generators: Mapping[str, SelfAnswering],
     """
     from concurrent.futures import ProcessPoolExecutor
     from concurrent.futures.process import BrokenProcessPool
-    from multiprocessing import get_all_start_methods, get_context
 
-    # a fork of this process might copy a lock that a thread of it holds
-    context = get_context("forkserver" if "forkserver" in get_all_start_methods() else "spawn")
-    if context.get_start_method() == "forkserver":
-        context.set_forkserver_preload([__name__, *{type(each).__module__ for each in generators.values()}])
     remaining = iter(requests)
     under_way: deque[Future[list[Reply]]] = deque()
-    pool = ProcessPoolExecutor(processes, context, _begin, (dict(generators), str(home().absolute())))
+    pool = ProcessPoolExecutor(processes, _context(), _begin, (dict(generators), str(home().absolute())))
     try:
         while chunk := list(itertools.islice(remaining, CHUNK)):
             under_way.append(pool.submit(_answered, chunk))
@@ -78,12 +75,35 @@ def pooled(requests: Iterable[Request], generators: Mapping[str, SelfAnswering],
         pool.shutdown(cancel_futures=True)
 
 
+def _context() -> Any:
+    """How processes are started: never as a fork of this one, which might copy a lock that a thread of it holds.
+
+    Where there is a fork server, it imports what is slow to import, once. It is started with SIGINT blocked, and so
+    are its forks: Ctrl-C reaches every process of a terminal, and it is this one's to decide.
+    """
+    from multiprocessing import get_all_start_methods, get_context, resource_tracker
+
+    if "forkserver" not in get_all_start_methods():
+        return get_context("spawn")
+    from multiprocessing import forkserver
+
+    context = get_context("forkserver")
+    context.set_forkserver_preload(list(SLOW))
+    resource_tracker.ensure_running()  # by itself: it unblocks SIGINT
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        forkserver.ensure_running()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    return context
+
+
 def _begin(generators: Mapping[str, SelfAnswering], place: str) -> None:
     """In a new process: who answers, where pictures are, and whom it serves."""
     global _generators
     _generators = generators
     os.environ["AUGMENT_HOME"] = place
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process of the terminal; one decides
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
