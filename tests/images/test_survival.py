@@ -70,6 +70,11 @@ def test_drawn_over_the_mask_stays_where_little_is_drawn_and_the_box_never(place
         assert white[20:80, 40:100].all() and white.sum() == 60 * 60
 
 
+def test_a_hard_negative_of_the_parent_is_none_of_the_child(place):
+    row, _ = made("img2img", dataclasses.replace(squares.record(), negative="another"))
+    assert row.negative is None
+
+
 def test_a_mask_that_stays_still_covers_the_drawn_square(place):
     row, _ = made("img2img", squares.record(), strengths=[0.1])
     red, white = is_red(row.image), is_white(row)
