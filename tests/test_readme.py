@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -40,13 +42,31 @@ def test_the_rows_that_the_readme_shows_come_out(augment, place):
 def test_every_command_of_the_readme_is_accepted(augment, place, monkeypatch):
     (place / "questions.csv").write_text("question,answer\n头疼三天了应该怎么办,先休息\n")
     monkeypatch.setenv("OPENAI_BASE_URL", "http://127.0.0.1:9/v1")
-    lines = [line for block in blocks("sh") for line in block.splitlines() if "augment text" in line]
-    assert len(lines) >= 4
+    _pictures(place)
+    verbs = re.compile("augment (text|image|paired) ")
+    lines = [line for block in blocks("sh") for line in block.splitlines() if verbs.search(line)]
+    assert len(lines) >= 8
     for line in lines:
-        words = line[line.index("augment text") :].split("  #")[0].split()
+        words = line[verbs.search(line).start() :].split("  #")[0].split()
         if "chbench" not in words:
             dry = words[1:] if "--dry-run" in words else [*words[1:], "--dry-run"]
             assert augment(*dry).code == 0, line
+
+
+def _pictures(place: Path) -> None:
+    """What the README's commands name: a folder of pictures, and pairs as lines and in an archive."""
+    shown = sorted((ROOT / "data/sample-images").glob("*/*.png"))[:8]
+    for path in shown:
+        target = place / "photos" / path.parent.name / path.name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(path.read_bytes())
+    lines = [json.dumps({"image": f"photos/{path.parent.name}/{path.name}", "caption": "a thing"}) for path in shown]
+    (place / "pairs.jsonl").write_text("\n".join(lines))
+    with tarfile.open(place / "pairs.tar", "w") as archive:
+        for number, path in enumerate(shown):
+            archive.add(path, f"{number}.png")
+            (place / "caption.txt").write_text(f"a thing, number {number}")
+            archive.add(place / "caption.txt", f"{number}.txt")
 
 
 def test_ci_takes_the_two_commands_from_the_readme():
@@ -63,6 +83,6 @@ def test_ci_takes_the_two_commands_from_the_readme():
     "flag", sorted(set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", README)) - {"--with-peers", *FOREIGN})
 )
 def test_every_flag_that_the_readme_names_exists(augment, flag):
-    verbs = ("text", "sources", "explain", "export", "serve", "finetune", "evaluate", "lift", "report", "review")
+    verbs = ("text", "image", "paired", "subject", "verify", "sources", "explain", "export", "serve", "finetune", "evaluate", "lift", "report", "review")
     helps = "".join(augment(verb, "--help").out for verb in verbs) + augment("adapter", "export", "--help").out
     assert flag in helps
