@@ -70,7 +70,8 @@ class Loaded:
         import torch
 
         pipe = self._pipe(asked.way)
-        self.worn.wear(pipe, asked.adapters, asked.way.shown == "ip_adapter_image")
+        changed = self.worn.wear(pipe, asked.adapters, asked.way.shown == "ip_adapter_image")
+        self._hook(pipe, changed)
         _tile(pipe, asked.size[0] * asked.size[1] > TILED)
         # on the CPU, so that a seed draws the same noise on every device
         generators = [torch.Generator("cpu").manual_seed(each.seed) for each in requests]
@@ -89,13 +90,16 @@ class Loaded:
             found = self.base if type(self.base) is kind else _sibling(self.base, kind, **more)
             found.set_progress_bar_config(disable=True)
             self._pipes[way.pipeline] = found
-        pipe = self._pipes[way.pipeline]
-        if self.place == "models" and self._hooked is not pipe:
-            if self._hooked is not None:
-                self._hooked.remove_all_hooks()
+        return self._pipes[way.pipeline]
+
+    def _hook(self, pipe: Any, changed: bool) -> None:
+        """Where models take turns on the GPU, in the order of this pipeline; loading an adapter hooks the base's."""
+        if self.place == "models" and (changed or self._hooked is not pipe):
+            for each in {id(self.base): self.base, id(self._hooked): self._hooked}.values():
+                if each is not None:
+                    each.remove_all_hooks()
             pipe.enable_model_cpu_offload(device=self.device)
             self._hooked = pipe
-        return pipe
 
 
 def load(model: Model, dtype: torch.dtype, folders: dict[str, str]) -> Loaded:

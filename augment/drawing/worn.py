@@ -31,52 +31,59 @@ class Worn:
     _embedding: tuple[Any, Any, int] | None = None
     _encoder: tuple[Any, Any] | None = None
 
-    def wear(self, pipe: Any, adapters: tuple[str, ...], looks: bool) -> None:
+    def __post_init__(self) -> None:
+        self._plain = getattr(self.base, "tokenizer", None)
+
+    def wear(self, pipe: Any, adapters: tuple[str, ...], looks: bool) -> bool:
         """Have `pipe`, whose models are those of the base, draw with these adapters, and with the IP-Adapter or not.
+
+        Returns whether anything had to be put on or taken off.
 
         Raises:
             EngineError: an adapter is not among the engine's, is broken, or does not fit the model.
         """
-        if self._now != (adapters, looks):
+        change = self._now != (adapters, looks)
+        if change:
             folders = [self._folder(each) for each in adapters]
             self._take_off()
             self._now = ((), False)
-            loras = [name for name, folder in zip(adapters, folders, strict=True) if (folder / LORA).is_file()]
-            for name, folder in zip(adapters, folders, strict=True):
-                with one_line(f"the adapter in {folder} cannot be worn", "it was trained for another model"):
-                    self._load(name, folder)
-            if loras:
-                self.base.enable_lora()
-                self.base.set_adapters([_called(each) for each in loras])
+            with one_line("the adapters cannot be worn", "give those that were trained for this model"):
+                loras = [name for name, folder in zip(adapters, folders, strict=True) if self._loaded(name, folder)]
+                if loras:
+                    self.base.enable_lora()
+                    self.base.set_adapters([_called(each) for each in loras])
             if looks:
                 self._look()
             self._now = (adapters, looks)
         if hasattr(pipe, "tokenizer"):
-            pipe.tokenizer = self._tokenizer or self.base.tokenizer
+            pipe.tokenizer = self._plain if self._tokenizer is None else self._tokenizer
         if looks and self._encoder is not None:
             pipe.image_encoder, pipe.feature_extractor = self._encoder
+        return change
 
     def _folder(self, digest: str) -> Path:
         if digest not in self.folders:
             raise EngineError(f"no adapter {digest}; give the folder that augment subject wrote with --subjects")
         return Path(self.folders[digest])
 
-    def _load(self, name: str, folder: Path) -> None:
+    def _loaded(self, name: str, folder: Path) -> bool:
+        """Loads an adapter; whether it is a LoRA, which is yet to be put on."""
         if (folder / LORA).is_file():
             if name not in self._loras:
                 self.base.load_lora_weights(str(folder), weight_name=LORA, adapter_name=_called(name))
                 self._loras.add(name)
-        elif hasattr(self.base, "load_textual_inversion"):
+            return True
+        if hasattr(self.base, "load_textual_inversion"):
             encoder = self.base.text_encoder
             if self._embedding is None:
                 known = encoder.get_input_embeddings()
                 self._embedding = known, known.weight.data, encoder.config.vocab_size
-                self._tokenizer = copy.deepcopy(self.base.tokenizer)
+                self._tokenizer = copy.deepcopy(self._plain)
             self.base.load_textual_inversion(
                 str(folder), weight_name=TOKENS, tokenizer=self._tokenizer, text_encoder=encoder
             )
-        else:
-            raise ValueError(f"{type(self.base).__name__} takes no textual inversion")
+            return False
+        raise ValueError(f"{type(self.base).__name__} takes no textual inversion, as in {folder}")
 
     def _take_off(self) -> None:
         adapters, looks = self._now
