@@ -53,15 +53,15 @@ class SubjectDriven:
 
     def drafted(self, record: Row, k: int, exemplars: Sequence[Row], draft: Reply | None) -> Request | Rejected:
         """The k-th scene as a drawing: from the page that was written, or from a template."""
-        subject = self._of(record, k)
-        if subject is None:
+        found = self._of(record, k)
+        if found is None:
             return NO_SUBJECT
-        found = scene(self, record, subject.noun, k, draft)
-        if isinstance(found, Rejected):
-            return found
-        template, words = found
-        more = {"adapters": (subject.digest,), "label": subject.label, "caption": words}
-        return asked(self, record, k, template, named(words, subject), **more)
+        made = scene(self, record, found.noun, k, draft)
+        if isinstance(made, Rejected):
+            return made
+        template, caption = made
+        more = {"adapters": (found.digest,), "label": found.label, "caption": caption}
+        return asked(self, record, k, template, named(caption, found), **more)
 
     def ask(self, record: Row, k: int, exemplars: Sequence[Row]) -> Request | Rejected:
         """The k-th scene from a template, as a drawing."""
