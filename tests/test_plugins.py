@@ -130,7 +130,7 @@ def shown(place):
         squares.record(),
         squares.record("红方块", "灰墙上的一个红色方块", masked=False),
         squares.record("square", None, boxed=False, size=(50, 90)),
-        squares.record(None, "a red square on a grey wall", masked=False, boxed=False),
+        squares.record(None, "something red in front of a wall", masked=False, boxed=False),
         squares.record(None, None, masked=False, boxed=False),
         dataclasses.replace(
             squares.record(), id="bare", image=None, pixels=None, width=None, height=None, mask=None, boxes=None
