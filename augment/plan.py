@@ -214,6 +214,7 @@ def make_plan(recipe: Recipe, engine: Engine | None, llm: Engine | None = None) 
     Raises:
         RecipeError: unknown generator, filter or setting, or a generator without what it needs.
         SourceError: the source cannot be read.
+        EngineError: the engine draws, and not what a generator asks for.
     """
     weights, chosen, chain = resolved(recipe)
     source, exam = sources_of(recipe)
@@ -225,6 +226,8 @@ def make_plan(recipe: Recipe, engine: Engine | None, llm: Engine | None = None) 
         for column in each.needs:
             if seeds[column].null_count() == len(seeds):
                 raise RecipeError(f"generator '{each.name}' needs the column '{column}', which {source.name} lacks")
+        if (check := getattr(engine, "check", None)) and getattr(each, "kind", ""):
+            check(each.kind)  # type: ignore[attr-defined]
         if getattr(each, "looks_at", "") == "partner" and len(seeds) < 2:
             raise RecipeError(f"generator '{each.name}' mixes two rows, and {source.name} has one; give more rows")
     per_seed = int(recipe.n[:-1]) if recipe.n.endswith("x") else None

@@ -126,10 +126,8 @@ def picture_lines(counts: dict[str, Any]) -> list[str]:
     lines = []
     memorised = counts.get("memorised") or {"of": 0}
     if memorised["of"]:
-        share = memorised["near_copies"] / memorised["of"]
-        lines.append(
-            f"memorised: {memorised['near_copies']:,} of {memorised['of']:,} drawn pictures ({share:.1%}) are nearly a seed"
-        )
+        near, of = memorised["near_copies"], memorised["of"]
+        lines.append(f"memorised: {near:,} of {of:,} drawn pictures ({near / of:.1%}) are nearly a seed")
     check = counts.get("label_check")
     if check and check["of"]:
         lines.append(

@@ -83,6 +83,21 @@ def test_ci_takes_the_two_commands_from_the_readme():
     "flag", sorted(set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", README)) - {"--with-peers", *FOREIGN})
 )
 def test_every_flag_that_the_readme_names_exists(augment, flag):
-    verbs = ("text", "image", "paired", "subject", "verify", "sources", "explain", "export", "serve", "finetune", "evaluate", "lift", "report", "review")
+    verbs = (
+        "text",
+        "image",
+        "paired",
+        "subject",
+        "verify",
+        "sources",
+        "explain",
+        "export",
+        "serve",
+        "finetune",
+        "evaluate",
+        "lift",
+        "report",
+        "review",
+    )
     helps = "".join(augment(verb, "--help").out for verb in verbs) + augment("adapter", "export", "--help").out
     assert flag in helps

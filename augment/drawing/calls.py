@@ -74,7 +74,7 @@ def asked(drawing: Drawing, way: Way, model: Model) -> Asked:
     if guidance is not None and (way.guidance not in takes or distilled):
         raise _cannot(model, way, f"guidance {guidance:g}", "leave out --guidance")
     if guidance is None and way.guidance in takes:
-        known = entry and entry.guidance
+        known = entry.guidance if entry else None
         guidance = known if known is not None else takes[way.guidance]
     if drawing.negative and not _negates(way, guidance, distilled):
         raise _cannot(model, way, f"the negative prompt '{drawing.negative}'", "leave it out, or raise --guidance")

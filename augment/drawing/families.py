@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from augment.errors import EngineError
-from augment.records import Drawing
 
 if TYPE_CHECKING:
     from augment.drawing.found import Model
@@ -118,15 +117,15 @@ def _takes(kind: Any) -> dict[str, Any]:
     return {name: each.default for name, each in inspect.signature(kind.__call__).parameters.items()}
 
 
-def way_of(found: Mapping[str, Way], drawing: Drawing, model: Model) -> Way:
-    """How a drawing's kind is drawn.
+def way_of(found: Mapping[str, Way], kind: str, model: Model) -> Way:
+    """How a kind of drawing is drawn.
 
     Raises:
         EngineError: it is a kind that the model cannot draw; the line names those that it can.
     """
-    if drawing.kind not in found:
+    if kind not in found:
         fuller = ways(model.pipeline, controlled=True, looks=True)
         can = ", ".join(sorted(found)) or "no kind of ours"
-        fix = "choose generators of those" if drawing.kind not in fuller else FIXES[drawing.kind]
-        raise EngineError(f"{model.name} cannot draw kind {drawing.kind}, only {can}; {fix}")
-    return found[drawing.kind]
+        fix = "choose generators of those" if kind not in fuller else FIXES[kind]
+        raise EngineError(f"{model.name} cannot draw kind {kind}, only {can}; {fix}")
+    return found[kind]

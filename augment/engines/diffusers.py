@@ -103,6 +103,22 @@ class Diffusers:
         """Begin no further batch. Callable from any thread."""
         self._drained = True
 
+    def check(self, kind: str) -> None:
+        """Whether the model can draw a kind at all, before anything is loaded.
+
+        Raises:
+            EngineError: it cannot; the line names the kinds that it can.
+        """
+        self._way(kind)
+
+    def _way(self, kind: str) -> Way:
+        if not self._ways:
+            with needs("diffusers", "image"):
+                self._ways = ways(
+                    self.found.pipeline, controlled=self.found.control is not None, looks=self.found.look is not None
+                )
+        return way_of(self._ways, kind, self.found)
+
     def _room(self, batch: int) -> int:
         """How many requests may wait: more than that may never come before a reply is kept."""
         concurrency = max(1, self.options.concurrency)
@@ -124,12 +140,7 @@ class Diffusers:
         """What a call is told for this request."""
         drawing = request.drawing
         assert drawing is not None
-        if not self._ways:
-            with needs("diffusers", "image"):
-                self._ways = ways(
-                    self.found.pipeline, controlled=self.found.control is not None, looks=self.found.look is not None
-                )
-        way = way_of(self._ways, drawing, self.found)
+        way = self._way(drawing.kind)
         found = asked(drawing, way, self.found)
         loaded = self._load()
         return replace(found, words=(loaded.tokens(way, drawing.prompt), loaded.tokens(way, drawing.negative)))

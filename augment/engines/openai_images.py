@@ -78,6 +78,16 @@ class OpenAIImages:
         """
         return self._client.generate(requests, keep)
 
+    @classmethod
+    def check(cls, kind: str) -> None:
+        """Whether such a server can draw a kind at all.
+
+        Raises:
+            EngineError: it cannot.
+        """
+        if kind not in cls.kinds:
+            raise EngineError(f"openai-images has no kind {kind}; give --engine diffusers:MODEL for it")
+
     def drain(self) -> None:
         """Take no further request; those in flight are still answered. Callable from any thread."""
         self._client.drain()
@@ -103,8 +113,7 @@ class _Images:
         drawing = request.drawing
         if drawing is None:
             return failed(request, "no drawing: openai-images draws, and answers nothing in words")
-        if drawing.kind not in OpenAIImages.kinds:
-            raise EngineError(f"openai-images has no kind {drawing.kind}; give --engine diffusers:MODEL for it")
+        OpenAIImages.check(drawing.kind)
         if drawing.adapters:
             raise EngineError("openai-images knows no subjects of yours; give --engine diffusers:MODEL for them")
         try:

@@ -6,6 +6,7 @@ type and versions, and otherwise within a rounding: a difference of 1 of 255 is 
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -150,7 +151,10 @@ def _engine(manifest: Mapping[str, Any], requests: Sequence[Request]) -> Engine 
     recipe = read_recipe({**(manifest.get("recipe") or {}), **same}, modality=str(manifest.get("modality")))
     if not isinstance(recipe, ImageRecipe) or recipe.engine is None:
         raise RunError("the manifest names no engine that drew; make the run again")
-    return open_engine(recipe.engine, EngineOptions.drawing(recipe), "--engine")
+    options = dataclasses.replace(
+        EngineOptions.drawing(recipe), accept_licence=True
+    )  # no row is made
+    return open_engine(recipe.engine, options, "--engine")
 
 
 def _answers(asked: Iterable[tuple[Hung, Request]], engine: Engine | None) -> Iterator[tuple[Hung, Reply]]:
