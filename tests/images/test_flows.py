@@ -10,9 +10,9 @@ from tests.prefect_server import Server
 from tests.test_resume import bytes_of
 
 
-@pytest.mark.parametrize("verb", ["image", "paired"])
-def test_a_flow_of_pictures_is_the_same_run(prefect: Server, tmp_path, verb):
-    words = (verb, "--source", "sample-images", "--n", "1x", "--limit", "10", "--filters", "none", "--out", "r")
+@pytest.mark.parametrize(("verb", "n"), [("image", "1x"), ("paired", "2x")])
+def test_a_flow_of_pictures_is_the_same_run(prefect: Server, tmp_path, verb, n):
+    words = (verb, "--source", "sample-images", "--n", n, "--limit", "10", "--filters", "none", "--out", "r")
     words = (*words, "--generators", "classical,img2img", "--engine", "noise", "--size", "64")
     for name in ("flow", "plain"):
         (tmp_path / name).mkdir()
@@ -22,7 +22,7 @@ def test_a_flow_of_pictures_is_the_same_run(prefect: Server, tmp_path, verb):
     assert plain.end() == 0, plain.err
     assert bytes_of(tmp_path / "flow") == bytes_of(tmp_path / "plain")
     run = prefect.only_run(re.findall(r"Beginning flow run '(.+?)'", flow.err)[0])
-    assert run["name"] == "sample-images 1x"
+    assert run["name"] == f"sample-images {n}"
     assert run["state_name"] == "Completed"
 
 
