@@ -48,9 +48,11 @@ class Prepared:
     def lines(self) -> list[str]:
         """What will be done, a line each."""
         recipe = self.recipe
+        batch = f"{recipe.batch} picture{'s' if recipe.batch > 1 else ''}"
+        batch += f" and {recipe.batch} of its class" if recipe.prior_images else ""
         found = [
             f"{len(self.photos)} pictures, {self.size} × {self.size}, learned as '{self.prompt}' by {self.model.name}",
-            f"{recipe.steps:,} steps of {recipe.batch} at {recipe.learning_rate:g} ({recipe.method})",
+            f"{recipe.method}: {recipe.steps:,} steps of {batch}, learning rate {recipe.learning_rate:g}",
         ]
         if recipe.prior_images:
             found.append(f"{recipe.prior_images} pictures of '{prompts.of_class(recipe.noun)}' keep the class as it is")

@@ -34,13 +34,13 @@ USUAL = {DREAMBOOTH: Usual("sks", 500, 1e-4, 1), INVERSION: Usual("<subject>", 2
 
 def _word(value: str) -> str:
     if not value.strip() or len(value.split()) != 1 or value != value.strip():
-        raise ValueError(f"'{value}' is no token; write one word without spaces")
+        raise ValueError(f"{value!r} is no token; write one word without spaces")
     return value
 
 
 def _told(value: str) -> str:
     if not value.strip() or len(value) > 80 or not value.isprintable():
-        raise ValueError(f"'{value[:80]}' is no name; write a word or two")
+        raise ValueError(f"{value[:80]!r} is no name; write a word or two")
     return value.strip()
 
 

@@ -104,8 +104,8 @@ def _dreambooth(
     prior = prior_of(prepared, device, family.dtype)
     with loading.drawing(pipe, device):
         squares = draw(pipe, prior, watch.drawn, watch.stop)
-    latents = _latents(pipe, family, [each.square for each in prepared.photos])
-    others = _latents(pipe, family, squares) if squares else None
+    latents = latents_of(pipe, family, [each.square for each in prepared.photos])
+    others = latents_of(pipe, family, squares) if squares else None
     with torch.no_grad(), loading.at(device, *loading.readers(pipe)):
         said = family.words([prepared.prompt])
         of_class = family.words([prior.prompt])
@@ -131,7 +131,7 @@ def _inversion(
 ) -> Iterator[tuple[Lesson, list[str]]]:
     """The frozen network and the text encoder with a new word."""
     recipe = prepared.recipe
-    latents = _latents(pipe, family, [each.square for each in prepared.photos])
+    latents = latents_of(pipe, family, [each.square for each in prepared.photos])
     sentences = prompts.views_of(recipe.token, recipe.noun)
     with loading.at(family.device, family.network, pipe.text_encoder):
         word = Word(pipe, recipe.token, recipe.noun)
@@ -152,15 +152,15 @@ def prior_of(prepared: Prepared, device: torch.device, dtype: torch.dtype) -> Pr
     )
 
 
-def _latents(pipe: Any, family: Family, squares: Sequence[Image]) -> Tensor:
+def latents_of(pipe: Any, family: Family, squares: Sequence[Image]) -> Tensor:
     """The latents of pictures, one at a time and in float32: some VAEs overflow in less."""
     pipe.vae.to(torch.float32)
     with torch.no_grad(), loading.at(family.device, pipe.vae):
-        found = [family.latents(_pixels(each)) for each in squares]
+        found = [family.latents(pixels_in(each)) for each in squares]
     return torch.cat(found).to(family.device)
 
 
-def _pixels(square: Image) -> Tensor:
+def pixels_in(square: Image) -> Tensor:
     """(1, 3, height, width), from -1 to 1."""
     values = torch.from_numpy(np.asarray(square, dtype=np.float32) / 127.5 - 1)
     return values.permute(2, 0, 1)[None]

@@ -23,8 +23,8 @@ def draw_ball(folder: Path, count: int = 4) -> Path:
     return folder
 
 
-def drawn_by(pipe: Any, prompt: str, seed: int = 1) -> Image.Image:
-    """What a pipeline draws in 4 steps, 64 × 64."""
+def drawn_by(pipe: Any, prompt: str, seed: int = 1, steps: int = 4) -> Image.Image:
+    """What a pipeline draws in a few steps, 64 × 64."""
     pipe.set_progress_bar_config(disable=True)
     chance = torch.Generator().manual_seed(seed)
-    return pipe(prompt=prompt, width=64, height=64, num_inference_steps=4, generator=chance).images[0]
+    return pipe(prompt=prompt, width=64, height=64, num_inference_steps=steps, generator=chance).images[0]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+from functools import partial
 
 import numpy as np
 import pytest
@@ -19,7 +20,7 @@ from finetune.subject.families import family_of
 from finetune.subject.loop import learn, wrong_by
 from finetune.subject.prepare import prepare
 from finetune.subject.recipe import read_subject_recipe
-from finetune.subject.train import Watch, lesson_of, prior_of, train
+from finetune.subject.train import Watch, latents_of, lesson_of, pixels_in, prior_of, train
 from tests.finetune.subjects import draw_ball, drawn_by
 from tests.images import models
 
@@ -243,10 +244,10 @@ def test_the_card_tells_everything(make):
 
 
 def test_stopped_before_the_end_nothing_is_there(make, place):
+    (place / "old").mkdir()
     for out in ("new", "old"):
-        ours = watch(stepped=lambda step, _: ours.stop.set() if step == 3 else None)
-        if out == "old":
-            (place / out).mkdir()
+        stop = threading.Event()
+        ours = Watch(lambda *_: None, partial(_stop_at_three, stop), stop)
         with pytest.raises(Interrupted, match="step 3 of 30"):
             train(make(out=out), ours)
     assert not (place / "new").exists()
@@ -254,6 +255,52 @@ def test_stopped_before_the_end_nothing_is_there(make, place):
     assert train(make(out="new", steps=2), watch()).path == place / "new"
 
 
+def _stop_at_three(stop, step, _):
+    if step == 3:
+        stop.set()
+
+
 def test_a_loss_that_is_not_finite_is_one_line(make):
     with pytest.raises(FinetuneError, match="not finite at step [0-9]+; lower --learning-rate"):
         train(make(learning_rate=9.9, steps=400, prior_images=0, prior_steps=None), watch())
+
+
+def oracle(name, pipe, latents):
+    """What a network would say that knows the only picture there is: the noise, v or velocity that leads to it."""
+    steps = pipe.scheduler.alphas_cumprod if name in ("sd", "v") else None
+
+    def noise(noisy, time, *_, **__):
+        share = steps[time].view(-1, 1, 1, 1)
+        guess = (noisy - share.sqrt() * latents) / (1 - share).sqrt()
+        return (guess if name == "sd" else share.sqrt() * guess - (1 - share).sqrt() * latents,)
+
+    def listed(noisy, time, *_, **__):
+        return ([-(each - latents[0][:, None]) / (1 - t) for each, t in zip(noisy, time, strict=True)],)
+
+    def packed(hidden_states, timestep, **_):
+        return ((hidden_states - latents.flatten(2).transpose(1, 2)) / timestep.view(-1, 1, 1),)
+
+    return {"sd": noise, "v": noise, "z": listed, "klein": packed}[name]
+
+
+@pytest.mark.parametrize("name", ["sd", "v", "z", "klein"])
+def test_who_makes_the_pipeline_draw_the_picture_is_not_wrong(name, make, monkeypatch):
+    """A wrong sign, scale or time would let a loss fall all the same, and the pipeline draw something else."""
+    prepared = make(name)
+    pipe = loading.load(prepared.model, torch.float32)
+    pipe.set_progress_bar_config(disable=True)
+    family = family_of(pipe, "base", CPU)
+    latents = latents_of(pipe, family, [prepared.photos[0].square])
+    if name in ("sd", "v"):
+        pipe.scheduler.final_alpha_cumprod = torch.tensor(1.0)  # else a little noise stays to the end
+    with torch.no_grad():
+        words = family.words([prepared.prompt])
+        monkeypatch.setattr(family.network, "forward", oracle(name, pipe, latents))
+        seen = pipe.vae.decode(pipe.vae.encode(pixels_in(prepared.photos[0].square)).latent_dist.mode()).sample
+        seen = np.asarray(pipe.image_processor.postprocess(seen, output_type="pil")[0]).astype(int)
+        assert np.abs(np.asarray(drawn_by(pipe, prepared.prompt, steps=40)).astype(int) - seen).mean() < 2
+        chance = torch.Generator().manual_seed(0)
+        found = family.loss(latents.repeat(8, 1, 1, 1), family.repeated(words, 8), chance)
+        assert found.shape == (8,)
+        assert found.max() < 1e-4
+        assert family.loss(latents.repeat(8, 1, 1, 1) + 0.5, family.repeated(words, 8), chance).min() > 1e-3
