@@ -64,12 +64,34 @@ class Examples:
 
 
 @dataclass(frozen=True)
+class Tile:
+    """A small picture (WebP in base64), the id of its row, what it shows in words, and what is told under it."""
+
+    shot: str
+    row: str
+    alt: str
+    told: str
+    kind: str
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """Small pictures in lines, each a seed and its variants; `link` is a filter for all of them."""
+
+    kind: ClassVar[str] = "sheet"
+    title: str
+    lines: list[list[Tile]]
+    link: dict[str, str]
+    note: str = ""
+
+
+@dataclass(frozen=True)
 class Section:
     """A part of the page. `tiles` are numbers that matter most, by run; `said` is one sentence."""
 
     id: str
     title: str
-    blocks: Sequence[Table | Chart | Examples] = ()
+    blocks: Sequence[Table | Chart | Examples | Sheet] = ()
     tiles: Sequence[tuple[str, list[tuple[str, str]]]] = ()
     said: str = ""
 

@@ -12,7 +12,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from augment.lineage import ROWS
-from augment.records import SCHEMA, VERDICT
+from augment.records import PICTURE, SCHEMA, VERDICT
 from augment.report.blocks import Chart
 from augment.report.charts import chart_of, colour, dash, spec_of
 from augment.report.gather import REJECTED, Run
@@ -22,15 +22,16 @@ BINS = 40
 LABELS = 20
 """Labels that are shown; the others are taken together."""
 OTHER = "other labels"
+TEXTS = ("prompt", "response", "caption")
 
 Series = list[tuple[str, pl.DataFrame]]
 
 
 def data_charts(runs: Sequence[Run]) -> list[Chart]:
-    """Lengths of prompts and responses, labels, and scores: seeds and kept variants, or one series a run."""
+    """Lengths of prompts, responses and captions, labels, and scores: seeds and kept variants, or one series a run."""
     series = _series(runs)
     found = [
-        _lengths(f"length-{name}", f"Length of the {name}, characters", series, name) for name in ("prompt", "response")
+        _lengths(f"length-{name}", f"Length of the {name}, characters", series, name) for name in TEXTS
     ]
     found += [_labels(series), _scores(runs)]
     return [each for each in found if each is not None]
@@ -47,14 +48,20 @@ def same_source(runs: Sequence[Run]) -> bool:
 
 
 def _series(runs: Sequence[Run]) -> Series:
-    texts = [pl.col(name).str.len_chars() for name in ("prompt", "response")]
     seed = (pl.col("generator") == "seed").alias("seed")
-    frames = [collect(run, scan(run, ROWS).select(seed, "label", *texts)) for run in runs]
+    frames = [collect(run, scan(run, ROWS).select(seed, "label", *_texts(run))) for run in runs]
     found: Series = []
     if same_source(runs):
         found.append(("seeds", frames[0].filter("seed")))
     found += [(name, frame.filter(~pl.col("seed"))) for name, frame in zip(names_of(runs), frames, strict=True)]
     return [(name, frame) for name, frame in found if len(frame)]
+
+
+def _texts(run: Run) -> list[pl.Expr]:
+    """The lengths of a run's texts. What a picture was drawn from is no text of the dataset: seeds have none."""
+    none = pl.lit(None, pl.UInt32)
+    own = ("caption",) if run.pictured else ("prompt", "response")
+    return [(pl.col(name).str.len_chars() if name in own else none).alias(name) for name in TEXTS]
 
 
 def _lengths(id: str, title: str, series: Series, column: str) -> Chart | None:
@@ -164,7 +171,7 @@ def _scores(runs: Sequence[Run]) -> Chart | None:
     sides = [(names[0], runs[0], ROWS), (names[-1], runs[0], REJECTED)] if len(runs) == 1 else []
     sides = sides or [(run.name, run, ROWS) for run in runs]
     schemas = [collect(run, scan(run, file).limit(0)).schema for _, run, file in sides]
-    known = {*SCHEMA, *VERDICT}
+    known = {*SCHEMA, *PICTURE, *VERDICT}
     for score in dict.fromkeys(name for schema in schemas for name in schema if name not in known):
         values = []
         for (name, run, file), schema in zip(sides, schemas, strict=True):

@@ -11,8 +11,8 @@ from augment.lineage import ROWS
 from augment.records import SCHEMA
 from augment.report.blocks import Example, Examples, number
 from augment.report.gather import REJECTED, Run
-from augment.report.rows import collect, scan, withheld
-from filters.contamination import Contamination
+from augment.report.rows import HELD, collect, scan, withheld, worded
+from augment.report.shots import Shots
 
 REASONS = 30
 """Filters and reasons that get examples, the most frequent ones."""
@@ -38,7 +38,7 @@ def dropped(runs: Sequence[Run], each: int = EACH) -> Examples | None:
         told = [number(count) if len(runs) == 1 else f"{run.name} {number(count)}"
                 for run, count in zip(runs, counts[key], strict=True)]  # fmt: skip
         pairs = _pairs(runs[place], chosen.sort("id", nulls_last=True, maintain_order=True).head(each), key[0])
-        absent = "not shown: too like the exam" if key[0] == Contamination.name else "no text"
+        absent = "not shown: too like the exam" if key[0] in HELD else "" if runs[place].pictured else "no text"
         items.append(Example(f"{key[0]}: {key[1]}", told, {"verdict": "\n".join(key)}, pairs, absent))
     return Examples("Examples", items) if items else None
 
@@ -46,14 +46,17 @@ def dropped(runs: Sequence[Run], each: int = EACH) -> Examples | None:
 def _rejected(run: Run) -> pl.DataFrame:
     """The dropped rows without their texts beyond what an example shows."""
     short = [pl.col(name).str.slice(0, LONGEST + 1) for name in ("prompt", "response")]
-    return collect(run, withheld(scan(run, REJECTED)).with_columns(short))
+    rows = collect(run, withheld(scan(run, REJECTED)))
+    return (worded(rows) if run.pictured else rows).with_columns(short)
 
 
 def _pairs(run: Run, chosen: pl.DataFrame, filter_: str) -> list[dict[str, Any]]:
     parents = [(each or [None])[0] for each in chosen["parents"].to_list()]
     wanted = pl.Series([each for each in parents if each is not None], dtype=pl.String)
-    seeds = collect(run, scan(run, ROWS).filter(pl.col("id").is_in(wanted.implode())).select("id", "prompt"))
-    prompts = dict(seeds.iter_rows())
+    seeds = collect(run, scan(run, ROWS).filter(pl.col("id").is_in(wanted.implode())))
+    prompts = dict((worded(seeds) if run.pictured else seeds).select("id", "prompt").iter_rows())
+    shots = _shots(run, seeds)
+    own_shots = _shots(run, chosen)
     own = [name for name in chosen.columns if name.startswith(f"{filter_}_") and name not in SCHEMA]
     pairs = []
     for row, parent in zip(chosen.iter_rows(named=True), parents, strict=True):
@@ -66,8 +69,19 @@ def _pairs(run: Run, chosen: pl.DataFrame, filter_: str) -> list[dict[str, Any]]
         facts = [(name, _cut(number(row[name]))) for name in own if _tells(row[name])][:_SCORES]
         if row["generator"] not in (None, "seed"):
             facts.insert(0, ("made by", str(row["generator"])))
-        pairs.append({"seed": _cut(seed or "") or None, "text": _cut(text or ""), "told": told, "facts": facts})
+        shown = [(name, shot) for name, shot in (("seed", shots.get(parent)), ("dropped", own_shots.get(row["id"]))) if shot]
+        told_text = {"seed": _cut(seed or "") or None, "text": _cut(text or "")}
+        pairs.append({**told_text, "told": told, "facts": facts, "shots": shown})
     return pairs
+
+
+def _shots(run: Run, rows: pl.DataFrame) -> dict[str, str]:
+    """Small pictures by the rows' ids; none of a run of text."""
+    if not run.pictured:
+        return {}
+    shots = Shots(run)
+    named = rows.with_columns(pl.lit(None, pl.String).alias("dropped_by")) if "dropped_by" not in rows.columns else rows
+    return {row["id"]: shot for row in named.iter_rows(named=True) if row["id"] and (shot := shots.of(row)) is not None}
 
 
 def _tells(value: Any) -> bool:

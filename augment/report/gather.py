@@ -32,6 +32,11 @@ class Run:
     digest: str
     summary: dict[str, Any]
 
+    @property
+    def pictured(self) -> bool:
+        """Whether its rows are pictures."""
+        return "pictures" in self.manifest
+
 
 @dataclass(frozen=True)
 class Record:

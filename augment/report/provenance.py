@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from augment.dataset_card import command_of
 from augment.diff.kinship import recipe_changes
-from augment.recipe import Recipe
+from augment.recipe import RECIPES
 from augment.report.blocks import Cell, Table
 from augment.report.gather import Gathered, Record, Run
 from augment.tables import size_of
@@ -39,6 +39,8 @@ def _runs(runs: Sequence[Run]) -> Table:
         line("version", "version"),
         line("grown from", "parent", "name"),
         line("made with augment", "augment"),
+        line("drawn with", "made_with"),
+        line("pictures", "pictures"),
         ("made by", [_text(_command(run)) for run in runs]),
         ("manifest, SHA-256", [_text(run.digest) for run in runs]),
     ]
@@ -51,10 +53,9 @@ def _runs(runs: Sequence[Run]) -> Table:
 def _command(run: Run) -> str | None:
     """The command that makes the run again; None where the recipe is of another version of augment."""
     try:
-        return command_of(
-            Recipe.model_validate({key: value for key, value in _recipe(run).items() if value is not None})
-        )
-    except ValidationError:
+        kind = RECIPES[run.manifest.get("modality") or "text"]
+        return command_of(kind.model_validate({key: value for key, value in _recipe(run).items() if value is not None}))
+    except (ValidationError, KeyError):
         return None
 
 

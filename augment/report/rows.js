@@ -3,7 +3,7 @@ const HEIGHT = 56;
 const SEED = "seed";
 const rows = {
   n: 0, run: [], id: [], parent: [], lost: new Map(), generator: [], label: [], verdict: [], made: [], variant: [],
-  prompt: [], response: [], long: new Map(), rare: new Map(), tokens: [[], []], scores: new Map(),
+  prompt: [], response: [], long: new Map(), rare: new Map(), shots: new Map(), tokens: [[], []], scores: new Map(),
 };
 const known = { run: [], generator: [], label: [], verdict: [], made: [] };
 let abouts = [], order = [], chosen = -1;
@@ -38,7 +38,7 @@ function add(part, about, run, first) {
     rows.tokens[0].push(part.tokens[0][i]);
     rows.tokens[1].push(part.tokens[1][i]);
   }
-  for (const name of ["lost", "long", "rare"]) for (const [row, value] of Object.entries(part[name])) rows[name].set(base + Number(row), value);
+  for (const name of ["lost", "long", "rare", "shots"]) for (const [row, value] of Object.entries(part[name] || {})) rows[name].set(base + Number(row), value);
   for (const [name, values] of Object.entries(part.scores)) {
     if (!rows.scores.has(name)) rows.scores.set(name, new Map());
     rows.scores.get(name).set(base, values);
@@ -151,9 +151,10 @@ function drawn(place) {
   made.setAttribute("aria-posinset", place + 1);
   const line = element("div", "line");
   line.dir = "auto";
+  if (pictured(row)) made.classList.add("pictured");
   const text = rows.prompt[row].slice(0, 400), parent = rows.parent[row];
   if (!text) line.append(absent(row));
-  else if (parent >= 0) marked(line, rows.prompt[parent].slice(0, 400), text, { removed: false });
+  else if (parent >= 0 && rows.prompt[parent]) marked(line, rows.prompt[parent].slice(0, 400), text, { removed: false });
   else line.textContent = text;
   const tags = element("div", "tags");
   tags.append(element("bdi", "", known.generator[rows.generator[row]] ?? "source"));
@@ -162,6 +163,7 @@ function drawn(place) {
   const name = byId("filter-score").value, scores = rows.scores.get(name);
   if (scores && !Number.isNaN(scores[row])) tags.append(` · ${name} ${scores[row]}`);
   if (abouts.length > 1) tags.append(" · ", element("bdi", "", known.run[rows.run[row]]));
+  if (pictured(row)) made.append(beside(row));
   made.append(line, tags);
   return made;
 }
@@ -202,7 +204,9 @@ function member(row, isChosen) {
   if (rows.label[row] >= 0) head.append(element("bdi", "", known.label[rows.label[row]]));
   if (rows.verdict[row] >= 0) head.append(element("bdi", "tag-dropped", `✕ ${known.verdict[rows.verdict[row]].filter(Boolean).join(": ")}`));
   head.append(element("code", "", rows.id[row]));
-  made.append(head, textOf(row, "prompt", rows.prompt[row], parent >= 0 ? rows.prompt[parent] : null));
+  made.append(head);
+  if (pictured(row)) made.append(beside(row));
+  made.append(textOf(row, "prompt", rows.prompt[row], parent >= 0 ? rows.prompt[parent] : null));
   if (rows.response[row] === 0) made.append(element("div", "answer", "the seed's answer"));
   else if (rows.response[row]) made.append(textOf(row, "response", answerOf(row), parent >= 0 ? answerOf(parent) : null));
   if (rows.lost.has(row)) made.append(element("div", "cut", `its seed ${rows.lost.get(row)} is not in the dataset`));
@@ -210,7 +214,22 @@ function member(row, isChosen) {
   return made;
 }
 
-const absent = (row) => element("span", "cut", (known.verdict[rows.verdict[row]] || [])[0] === "contamination" ? "not shown: too like the exam" : "no text");
+const held = (row) => ["contamination", "exam_image"].includes((known.verdict[rows.verdict[row]] || [])[0]);
+const absent = (row) => element("span", "cut", held(row) ? "not shown: too like the exam" : pictured(row) ? "no caption" : "no text");
+const pictured = (row) => Boolean(abouts[rows.run[row]].pictured);
+
+function beside(row) { // the parent's picture and the row's own, as far as the page holds them
+  const made = element("div", "shots");
+  if (!rows.shots.has(row)) return made;
+  for (const each of [rows.parent[row], row]) {
+    if (each < 0 || !rows.shots.has(each)) continue;
+    const image = element("img", `shot ${kindOf(each)}`);
+    image.src = `data:image/webp;base64,${rows.shots.get(each)}`;
+    image.alt = [known.generator[rows.generator[each]] ?? "source", known.label[rows.label[each]], rows.prompt[each].slice(0, 90)].filter(Boolean).join(", ");
+    made.append(image);
+  }
+  return made;
+}
 
 function textOf(row, name, text, before) {
   const made = element("div", `text ${name === "response" ? "answer" : ""}`);
@@ -301,8 +320,9 @@ function listen() {
     byId("search").scrollIntoView({ block: "center" });
   });
   document.addEventListener("click", (event) => {
-    const link = event.target.closest("[data-filter]");
+    const link = event.target.closest("[data-filter]"), shown = event.target.closest("[data-find]");
     if (link) narrow(JSON.parse(link.dataset.filter));
+    if (shown) find(shown.dataset.find);
   });
 }
 

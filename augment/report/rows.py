@@ -19,8 +19,9 @@ import polars as pl
 
 from augment.errors import RunError
 from augment.lineage import ROWS
-from augment.records import SCHEMA, VERDICT
+from augment.records import CONTENT, PICTURE, SCHEMA, VERDICT
 from augment.report.gather import REJECTED, Run
+from augment.report.shots import Shots, within
 from filters.contamination import Contamination
 
 CELL = 4_000
@@ -31,8 +32,12 @@ BYTES = 12_000_000
 """Of the page, for the rows of all runs; the rest is for scripts and plots."""
 PART = 4_000
 """Rows of a part: some MB, so that a page that unpacks them one by one never stands still."""
+HELD = (Contamination.name, "exam_image")
+"""The filters that drop what holds some of the exam."""
+SHOTS, SHOT_BYTES = 3_000, 6_000_000
+"""Small pictures in the page, and what they may take of its bytes: of whole families, as far as they go."""
 _TEXTS = ("prompt", "response")
-_RARE = ("detail", "image", "caption")
+_RARE = ("detail", "image", "caption", "drawn from", "negative")
 _MADE = ("engine", "model", "revision", "template", "params")
 _SCORES = 60
 
@@ -60,8 +65,9 @@ def pack(runs: Sequence[Run], most: int = MOST, room: int = BYTES) -> list[Packe
     """
     totals = {run.folder: _count(run) for run in runs}
     share = min(1.0, most / max(1, sum(totals.values())))
+    shots = [Shots(run) for run in runs]
     while True:
-        packed = [_pack(run, totals[run.folder], share) for run in runs]
+        packed = [_pack(run, each, totals[run.folder], share, len(runs)) for run, each in zip(runs, shots, strict=True)]
         taken = sum(each.bytes for each in packed)
         if taken <= room or share < 1e-6:
             return packed
@@ -94,31 +100,42 @@ def families(run: Run, name: str) -> pl.LazyFrame:
 
 
 def withheld(rejected: pl.LazyFrame) -> pl.LazyFrame:
-    """Dropped rows without the texts of those that hold some of the exam: a page is passed on, the exam is not."""
-    held = pl.col("dropped_by").eq_missing(Contamination.name)
-    return rejected.with_columns(
-        pl.when(~held).then(pl.col(name)).alias(name) for name in ("prompt", "response", "detail")
-    )
+    """Dropped rows without the content of those that hold some of the exam: a page is passed on, the exam is not."""
+    held = pl.col("dropped_by").is_in(HELD).fill_null(False)
+    names = [name for name in (*CONTENT, "mask", "boxes", "detail") if name in rejected.collect_schema()]
+    return rejected.with_columns(pl.when(~held).then(pl.col(name)).alias(name) for name in names)
 
 
 def _count(run: Run) -> int:
     return sum(collect(run, scan(run, name).select(pl.len())).item() for name in (ROWS, REJECTED))
 
 
-def _pack(run: Run, total: int, share: float) -> Packed:
+def _pack(run: Run, shots: Shots, total: int, share: float, runs: int) -> Packed:
     frame = _families(run, share)
     scores = _scores(frame)
     tables = {name: _Numbers() for name in ("generator", "label", "verdict", "made")}
     places = {id: place for place, id in enumerate(frame["id"].to_list())}
     seeds = frame.filter(pl.col("generator") == "seed")
     answers = dict(seeds.select("id", "response").iter_rows())
+    shown = _shown(frame, shots, runs) if run.pictured else {}
     parts = []
     for start in range(0, len(frame), PART):
         part = _part(frame.slice(start, PART), scores, tables, places, answers)
+        if run.pictured:
+            part["shots"] = {str(row - start): shown[row] for row in range(start, start + PART) if row in shown}
         written = orjson.dumps(part)
         parts.append(base64.b64encode(gzip.compress(written, 6, mtime=0)).decode())
     about = {name: table.values for name, table in tables.items()}
-    return Packed({"run": run.name, "scores": scores, "rows": total, **about}, parts, total, len(frame))
+    told = {"run": run.name, "scores": scores, "rows": total, **({"pictured": True} if run.pictured else {})}
+    return Packed({**told, **about}, parts, total, len(frame))
+
+
+def _shown(frame: pl.DataFrame, shots: Shots, runs: int) -> dict[int, str]:
+    """Small pictures by the rows' places: of the families with the smallest ids, a fair sample."""
+    first = pl.coalesce(pl.col("parents").list.first(), pl.col("id"), pl.lit(""))
+    wanted = frame.select("id", "image", "mask", "boxes", "dropped_by", first.alias("family")).with_row_index("_row")
+    rows = wanted.filter(pl.col("image").is_not_null()).sort("family", "_row").iter_rows(named=True)
+    return within(rows, shots, SHOTS // runs, SHOT_BYTES // runs)
 
 
 def _families(run: Run, share: float) -> pl.DataFrame:
@@ -133,12 +150,19 @@ def _families(run: Run, share: float) -> pl.DataFrame:
     total = sum(map(len, keys))
     rows = pl.concat(frames, how="diagonal").join(place, on="family", how="left", maintain_order="left")
     most = math.ceil(1.5 * share * total) + 100 if share < 1 else len(rows)  # should one family be the whole run
-    return rows.sort("_place", maintain_order=True).drop("_place", "family").head(most)
+    whole = rows.sort("_place", maintain_order=True).drop("_place", "family").head(most)
+    return worded(whole) if run.pictured else whole
+
+
+def worded(frame: pl.DataFrame) -> pl.DataFrame:
+    """Rows of pictures with what is said of them as `prompt`: the caption, else what they were drawn from."""
+    other = pl.when(pl.col("caption").is_not_null()).then("prompt").alias("drawn from")
+    return frame.with_columns(pl.coalesce("caption", "prompt").alias("prompt"), other, caption=pl.lit(None, pl.String))
 
 
 def _scores(frame: pl.DataFrame) -> list[str]:
     """The numeric score columns that tell rows apart."""
-    known = {*SCHEMA, *VERDICT}
+    known = {*SCHEMA, *PICTURE, *VERDICT}
     numbers = [
         name for name, kind in frame.schema.items() if name not in known and (kind.is_numeric() or kind == pl.Boolean)
     ]
@@ -210,10 +234,14 @@ def _read() -> Iterator[str]:
 def _rare(frame: pl.DataFrame, columns: dict[str, list[Any]]) -> dict[str, dict[str, str]]:
     """What few rows have: places, images, captions, and what a filter wrote about a row that was dropped."""
     words = [
-        name for name, kind in frame.schema.items() if kind == pl.String and name not in SCHEMA and name not in VERDICT
+        name
+        for name, kind in frame.schema.items()
+        if kind == pl.String and name not in {*SCHEMA, *PICTURE, *VERDICT, *_RARE}
     ]
     found: dict[str, dict[str, str]] = {}
     for name in (*_RARE, *words):
+        if name not in columns and name not in frame.columns:
+            continue
         values = columns[name] if name in columns else frame[name].to_list()
         for row, value in enumerate(values):
             if value and (name in _RARE or columns["dropped_by"][row] is not None):

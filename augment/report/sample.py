@@ -28,7 +28,7 @@ def sampled(runs: Sequence[Run], most: int = MOST) -> list[tuple[pl.DataFrame, p
     share = max(1, most // max(1, len(runs)))
     found = []
     for run in runs:
-        text = pl.coalesce("prompt", "caption").str.slice(0, _LONGEST).alias("prompt")
+        text = pl.col(text_of(run)).str.slice(0, _LONGEST).alias("prompt")
         rows = scan(run, ROWS).select(*_COLUMNS, text).filter(pl.col("prompt").is_not_null())
         sides = (pl.col("generator") == "seed", pl.col("generator") != "seed")
         seeds, variants = (collect(run, rows.filter(side).sort("id").head(share)) for side in sides)
@@ -36,8 +36,13 @@ def sampled(runs: Sequence[Run], most: int = MOST) -> list[tuple[pl.DataFrame, p
     return found
 
 
+def text_of(run: Run) -> str:
+    """The column that holds a row in words."""
+    return "caption" if run.pictured else "prompt"
+
+
 def exam_of(run: Run, most: int = MOST) -> tuple[pl.Series | None, str]:
-    """The prompts of the run's exam, from its source as it is here now, or None and why not.
+    """The prompts (captions of pictures) of the run's exam, from its source as it is here now, or None and why not.
 
     The source counts as the same when it still holds every seed that the run published and as many exam rows. Nothing
     is fetched. The texts are measured against; they never get into a page.
@@ -56,7 +61,7 @@ def exam_of(run: Run, most: int = MOST) -> tuple[pl.Series | None, str]:
     published = collect(run, scan(run, ROWS).filter(pl.col("generator") == "seed").select("id"))["id"]
     if not published.is_in(opened.seeds["id"].implode()).all() or len(opened.exam) != run.summary["exam"]:
         return None, f"{why}its source '{source}' has changed since"
-    return exam.sort("id").head(most)["prompt"].str.slice(0, _LONGEST), ""
+    return exam.sort("id").head(most)[text_of(run)].drop_nulls().str.slice(0, _LONGEST), ""
 
 
 def _here(source: str | None) -> bool:

@@ -43,6 +43,9 @@ class Set:
 
 def variety(runs: Sequence[Run]) -> tuple[list[Table | Chart], list[str]]:
     """Tables and plots, and notes on what could not be compared."""
+    runs = [run for run in runs if run.manifest.get("modality") != "image"]  # their captions, if any, are the seeds'
+    if not runs:
+        return [], []
     pairs = sampled(runs)
     once = same_source(runs)
     named: list[tuple[str, pl.DataFrame, bool]] = []
@@ -52,7 +55,8 @@ def variety(runs: Sequence[Run]) -> tuple[list[Table | Chart], list[str]]:
         named.append((name, variants, False))
     named = [each for each in named if len(each[1])]
     found: list[Table | Chart] = []
-    if (measured := _diversity(named)) is not None:
+    what = "captions" if runs[0].pictured else "prompts"
+    if (measured := _diversity(named, what)) is not None:
         found.append(measured)
     fitted = space.fit([text for _, rows, _ in named for text in rows["prompt"]])
     if fitted is None:
@@ -69,7 +73,7 @@ def variety(runs: Sequence[Run]) -> tuple[list[Table | Chart], list[str]]:
     shares = {each.name: known.of(each.vectors) for each in sets}
     if asked is not None:
         shares["exam"] = known.of(fitted.dense(asked))
-    found += [_topics(known, shares), _coverage(known, shares, sets, asked), _map(sets, known)]
+    found += [_topics(known, shares, what), _coverage(known, shares, sets, asked, "caption" if runs[0].pictured else "question"), _map(sets, known, what)]
     found = [each for each in found if not isinstance(each, Table) or each.rows]
     return found, [note] if note else []
 
@@ -82,7 +86,7 @@ _MEASURES = (
 )
 
 
-def _diversity(named: Sequence[tuple[str, pl.DataFrame, bool]]) -> Table | None:
+def _diversity(named: Sequence[tuple[str, pl.DataFrame, bool]], what: str) -> Table | None:
     size = min(DIVERSE, *(len(rows) for _, rows, _ in named)) if named else 0
     if size < _FEW:
         return None
@@ -91,11 +95,11 @@ def _diversity(named: Sequence[tuple[str, pl.DataFrame, bool]]) -> Table | None:
         (f"{title}: {meaning}", [Cell(f"{getattr(each, key):.3g}") for each in measured])
         for title, key, meaning in _MEASURES
     ]
-    note = f"Prompts, {size:,} of each. Tokens are characters in Chinese, words in English."
+    note = f"{what.capitalize()}, {size:,} of each. Tokens are characters in Chinese, words in English."
     return Table("Diversity", ["", *(name for name, _, _ in named)], rows, note=note)
 
 
-def _topics(known: space.Topics, shares: dict[str, NDArray[np.int32]]) -> Chart:
+def _topics(known: space.Topics, shares: dict[str, NDArray[np.int32]], what: str) -> Chart:
     count = len(known.names)
     order = np.argsort(-np.bincount(next(iter(shares.values())), minlength=count))
     rows = [
@@ -104,11 +108,13 @@ def _topics(known: space.Topics, shares: dict[str, NDArray[np.int32]]) -> Chart:
         for name, of in shares.items()
         for n in [np.bincount(of, minlength=count)[topic]]
     ]
-    spec = grouped(rows, [known.names[topic] for topic in order], list(shares), "topic", "share of prompts")
+    spec = grouped(rows, [known.names[topic] for topic in order], list(shares), "topic", f"share of {what}")
     return Chart("topics", "Topics", spec, f"{count} clusters of the seeds, named by their words.")
 
 
-def _coverage(known: space.Topics, shares: dict[str, NDArray[np.int32]], sets: Sequence[Set], asked: Any) -> Table:
+def _coverage(
+    known: space.Topics, shares: dict[str, NDArray[np.int32]], sets: Sequence[Set], asked: Any, one: str
+) -> Table:
     count = len(known.names)
     share = {name: np.bincount(of, minlength=count) / max(1, len(of)) for name, of in shares.items()}
     own = [each for each in sets if each.seeds]
@@ -135,16 +141,16 @@ def _coverage(known: space.Topics, shares: dict[str, NDArray[np.int32]], sets: S
         base = _nearest(asked, [each.sparse for each in own]) if own else np.zeros(asked.shape[0])
         near = [_nearest(asked, [each.sparse]) for each in variants]
         if own:
-            line("likeness of an exam question to the nearest seed", [float(np.median(base))] * len(variants), ".2f")
+            line(f"likeness of an exam {one} to the nearest seed", [float(np.median(base))] * len(variants), ".2f")
         both = [np.maximum(base, each) for each in near]
         line(
-            "… to the nearest seed or variant" if own else "likeness of an exam question to the nearest row",
+            "… to the nearest seed or variant" if own else f"likeness of an exam {one} to the nearest row",
             [float(np.median(each)) for each in both],
             ".2f",
         )
         if own:
             line(
-                "exam questions nearer to a variant than to any seed",
+                f"exam {one}s nearer to a variant than to any seed",
                 [float((each > base + 1e-6).mean()) for each in near],
             )
     note = _LIKENESS if asked is not None else _NO_EXAM
@@ -161,7 +167,7 @@ def _nearest(asked: Any, others: Sequence[Any]) -> NDArray[np.float64]:
     return best
 
 
-def _map(sets: Sequence[Set], known: space.Topics) -> Chart:
+def _map(sets: Sequence[Set], known: space.Topics, what: str) -> Chart:
     each_has = max(1, POINTS // len(sets))
     taken = [(each, min(each_has, len(each.rows))) for each in sets]
     vectors = np.concatenate([each.vectors[:n] for each, n in taken])
@@ -207,8 +213,8 @@ def _map(sets: Sequence[Set], known: space.Topics) -> Chart:
         )
         .add_params(picked)
     )
-    note = f"{len(told):,} prompts; near ones are worded alike, axes mean nothing. Click a point to see its row."
-    return Chart("map", "Map of the prompts", spec_of(chart, height=440), note, wide=True)
+    note = f"{len(told):,} {what}; near ones are worded alike, axes mean nothing. Click a point to see its row."
+    return Chart("map", f"Map of the {what}", spec_of(chart, height=440), note, wide=True)
 
 
 def _fold(told: list[dict[str, Any]], way: str) -> None:

@@ -18,6 +18,7 @@ from augment.report.lift import lift
 from augment.report.page import Page, render
 from augment.report.provenance import provenance
 from augment.report.rows import pack
+from augment.report.sheets import sheets
 from augment.report.training import training
 from augment.report.variety import variety
 
@@ -70,6 +71,8 @@ def _sections(gathered: Gathered) -> tuple[list[Section], list[str]]:
         tables = [counts.funnel(runs), counts.reasons(runs), counts.generators(runs), counts.cost(runs)]
         tiles = [(run.name, counts.tiles(run)) for run in runs]
         found.append(Section("happened", "What happened", [each for each in tables if each.rows], tiles))
+        if shown := sheets(runs):
+            found.append(Section("pictures", "Pictures", shown))
         varied, notes = variety(runs)
         found.append(Section("data", "The data", [*data_charts(runs), *varied]))
         if (examples := dropped(runs)) is not None:
