@@ -8,9 +8,8 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 
-from augment.drawing.found import Model
+from augment.drawing.found import Model, one_line
 from augment.errors import FinetuneError
 
 
@@ -35,7 +34,7 @@ def load(model: Model, dtype: torch.dtype) -> Any:
     """The model's own pipeline, on the CPU, silent.
 
     Raises:
-        FinetuneError: its weights cannot be loaded.
+        EngineError: its weights cannot be loaded.
     """
     import diffusers
 
@@ -45,17 +44,10 @@ def load(model: Model, dtype: torch.dtype) -> Any:
     diffusers.utils.logging.set_verbosity_error()
     diffusers.utils.logging.disable_progress_bar()
     logging.getLogger("diffusers").setLevel(logging.ERROR)
-    try:
-        pipe = diffusers.DiffusionPipeline.from_pretrained(  # type: ignore[no-untyped-call]
+    with one_line(f"cannot load the weights of {model.name}", "check the folder, or fetch it again"):
+        pipe: Any = diffusers.DiffusionPipeline.from_pretrained(  # type: ignore[no-untyped-call]
             model.main.place, revision=model.main.commit, dtype=dtype, use_safetensors=True
         )
-    except (OSError, ValueError, KeyError, ImportError, RuntimeError, SafetensorError) as error:
-        if isinstance(error, torch.OutOfMemoryError):
-            raise
-        told = str(error).strip().partition("\n")[0].rstrip(".")
-        raise FinetuneError(
-            f"cannot load the weights of {model.name}: {told}; check the folder, or fetch it again"
-        ) from None
     pipe.set_progress_bar_config(disable=True)
     for part in modules(pipe):
         part.requires_grad_(False)

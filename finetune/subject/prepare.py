@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from augment.drawing.found import Model, find
+from augment.drawing.found import Model, find, one_line
 from augment.errors import FinetuneError, RecipeError
 from augment.images.subjects import Subject
 from augment.records import fingerprint
@@ -120,8 +120,5 @@ def _spoken(recipe: SubjectRecipe, model: Model) -> list[str]:
 def _tokenizer(model: Model) -> Any:
     from transformers import AutoTokenizer
 
-    try:
+    with one_line(f"cannot read the tokenizer of {model.name}", "check the folder, or fetch it again"):
         return AutoTokenizer.from_pretrained(model.main.place, subfolder="tokenizer", revision=model.main.commit)
-    except (OSError, ValueError, KeyError) as error:
-        told = str(error).strip().partition("\n")[0].rstrip(".")
-        raise FinetuneError(f"{model.name} has no tokenizer that can be read: {told}; fetch it again") from None

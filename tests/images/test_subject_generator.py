@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 from augment import generators
@@ -12,6 +13,8 @@ from augment.images.drawn import picture_reply
 from augment.images.stamp import DRAWN
 from augment.images.subjects import Subject
 from augment.records import Rejected, Reply, Row
+from tests.finetune.subjects import draw_ball
+from tests.images.models import save_sd
 
 REX = Subject("d1", Path("rex"), "dreambooth-lora", "sks", "dog")
 WORD = Subject("d2", Path("tom"), "textual-inversion", "<tom>", "cat", "house_cat")
@@ -105,6 +108,36 @@ def test_it_is_frozen_and_says_what_it_needs():
     assert SubjectDriven.modalities == ("image",)
     assert SubjectDriven.kind == "text"
     assert not SubjectDriven.keeps_label
+
+
+@pytest.mark.parametrize("method", ["dreambooth-lora", "textual-inversion"])
+def test_a_run_draws_with_what_was_learned(augment, place, method):
+    """The same scenes and seeds, drawn by the taught model and by one that was hardly taught."""
+    base, photos = save_sd(place / "sd"), draw_ball(place / "photos")
+    flags = ("--images", photos, "--engine", f"diffusers:{base}", "--accept-licence", "--noun", "circle", "--size", 64)
+    prior = () if method == "textual-inversion" else ("--no-prior",)
+    for out, rate in (("weak", "1e-9"), ("strong", "0.05")):
+        more = ("--method", method, "--label", "ball", "--steps", 10, "--learning-rate", rate, "--out", out)
+        done = augment("subject", *flags, *prior, *more)
+        assert done.code == 0, done.err
+    source = draw_ball(place / "source/ball")
+    drawn = {}
+    for out in ("weak", "strong"):
+        done = augment(
+            *("image", "--source", source.parent, "--generators", "subject", "--subjects", out, "--n", "2x"),
+            *("--engine", f"diffusers:{base}", "--accept-licence", "--size", 64, "--steps", 3, "--batch", 4),
+            *("--filters", "none", "--out", f"run-{out}"),
+        )
+        assert done.code == 0, done.err
+        rows = pl.read_parquet(place / f"run-{out}/curated/train.parquet").filter(pl.col("generator") == "subject")
+        assert len(rows) == 8
+        assert set(rows["label"]) == {"ball"}
+        token = "sks circle" if method == "dreambooth-lora" else "<subject>"
+        assert all(token in prompt for prompt in rows["prompt"])
+        assert not any(token in caption for caption in rows["caption"])
+        drawn[out] = dict(zip(rows["prompt"], rows["pixels"], strict=True))
+    assert drawn["weak"].keys() == drawn["strong"].keys()
+    assert all(drawn["weak"][prompt] != drawn["strong"][prompt] for prompt in drawn["weak"])
 
 
 def test_without_a_subject_there_is_one_line(augment, place):
