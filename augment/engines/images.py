@@ -19,6 +19,7 @@ import orjson
 
 from augment.engines.chat import Unusable, complaint, tokens
 from augment.images.inputs import Inputs
+from augment.images.stamp import plain
 from augment.records import Drawing, Request
 
 if TYPE_CHECKING:
@@ -194,26 +195,22 @@ def _more(data: Mapping[str, Any], first: Mapping[str, Any]) -> tuple[str, int, 
 def form(fields: Mapping[str, Any], inputs: Inputs, key: str) -> tuple[bytes, str]:
     """The body that asks for a picture from pictures, the same bytes for the same content; and its content type."""
     assert inputs.image is not None
-    fields, files = dict(fields), {"image": _png(inputs.image)}
+    fields, files = dict(fields), {"image": plain(inputs.image)}
     if inputs.mask is not None:
-        files["mask"] = _png(_both_ways(inputs.mask))
+        files["mask"] = _both_ways(inputs.mask)
         if "mask_image" in fields:
-            fields["mask_image"] = "data:image/png;base64," + base64.b64encode(_png(inputs.mask)).decode()
+            fields["mask_image"] = "data:image/png;base64," + base64.b64encode(plain(inputs.mask)).decode()
     return _multipart(fields, files, f"augment-{key}")
 
 
-def _both_ways(mask: Image) -> Image:
+def _both_ways(mask: Image) -> bytes:
     """A mask as all servers read it: white, and for OpenAI's transparent, where it is drawn."""
     from PIL import ImageOps
 
     both = mask.convert("RGB")
     both.putalpha(ImageOps.invert(mask.convert("L")))
-    return both
-
-
-def _png(picture: Image) -> bytes:
     file = io.BytesIO()
-    picture.save(file, "PNG", compress_level=1)
+    both.save(file, "PNG", compress_level=1)
     return file.getvalue()
 
 

@@ -22,6 +22,7 @@ from augment.engines.server import Server
 from augment.errors import EngineError, RunError
 from augment.images.drawn import picture_reply
 from augment.images.inputs import FREE, Inputs, inputs_of
+from augment.images.models import entry_of, gate
 from augment.images.pictures import Unreadable, decode
 from augment.records import UNUSABLE, Reply, Request
 
@@ -67,6 +68,11 @@ class OpenAIImages:
         """
         server = Server.find(options.base_url, "--engine-url")
         model, revision, served = server.model(model, "--engine openai-images:MODEL")
+        if entry_of(model) is not None:
+            try:
+                gate(model, options.accept_licence)
+            except EngineError as error:  # what holds behind a server is the user's matter
+                log.warning("%s", error)
         return cls(model, server, options, revision, served, server.declared(WORDS, EDITS))
 
     def generate(self, requests: Iterable[Request], keep: Keep = forget) -> Iterator[Reply]:

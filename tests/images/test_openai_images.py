@@ -108,6 +108,19 @@ def test_it_is_opened_by_name_with_the_only_model_served() -> None:
     assert (opened.name, opened.model, opened.revision) == ("openai-images", "test-painter", "owner/painter")
 
 
+@pytest.mark.parametrize(
+    ("model", "warnings"),
+    [("stabilityai/stable-diffusion-xl-base-1.0", 1), ("Tongyi-MAI/Z-Image", 0), ("of-my-own", 0)],
+)
+def test_a_model_whose_outputs_may_train_nobody_for_certain_is_named_and_used(
+    model: str, warnings: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    with serve(models=model) as server, caplog.at_level(logging.WARNING):
+        assert found(next(engine(server).generate(asks(1))))
+        assert engine(server, accept_licence=True)
+    assert [model in record.getMessage() for record in caplog.records] == [True] * warnings
+
+
 @pytest.mark.parametrize("suffix", ["", "/v1", "/v1/images/generations", "/v1/images/edits/"])
 def test_the_address_may_be_written_in_any_way(suffix: str) -> None:
     with serve() as server:
