@@ -10,7 +10,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field
 
 from augment.errors import RecipeError
 from augment.generators.drawing import NO_LABEL, NO_PICTURE, asked
@@ -44,6 +46,8 @@ class Control:
     steps: int | None = None
     guidance: float | None = None
     map: Literal["edges", "mask", "depth"] = "edges"
+    strong: Annotated[float, Field(ge=0, le=1)] = 0.6
+    """Of the edges: the higher, the fewer. A pale object before a busy background keeps its outlines at this one."""
     depth_model: str = ""
     """A model that estimates depth, for map "depth": "depth-anything/Depth-Anything-V2-Small-hf"."""
     keep_places: bool = False
@@ -69,7 +73,7 @@ class Control:
         found = scene(self, record, record.label, k, draft)
         if isinstance(found, Rejected):
             return found
-        control = _control(record, self.map, self.size, self.depth_model, pictures())
+        control = _control(self, record, pictures())
         return control if isinstance(control, Rejected) else asked(self, record, k, *found, control=control)
 
     def ask(self, record: Row, k: int, exemplars: Sequence[Row]) -> Request | Rejected:
@@ -82,20 +86,22 @@ class Control:
 
 
 @lru_cache(maxsize=4096)
-def _control(record: Row, map: str, size: int, model: str, store: Pictures) -> str | Rejected:
+def _control(generator: Control, record: Row, store: Pictures) -> str | Rejected:
     """The name in the store of the control picture, of the size that the parent has on its canvas."""
     if record.image is None or not record.width or not record.height:
         return NO_PICTURE
     from PIL import Image as PILImage
 
-    inner = canvas_for(record.width, record.height, size).inner
-    if map == "mask":
+    inner = canvas_for(record.width, record.height, generator.size).inner
+    if generator.map == "mask":
         mask = object_mask(record)
         return store.add(mask.resize(inner, PILImage.Resampling.NEAREST)) if mask else NO_MASK
     parent = store.open(record.image).resize(inner, PILImage.Resampling.LANCZOS)
-    if map == "edges":
-        return store.add(edges(parent))
-    name = fingerprint("depth", model, record.image, inner)  # another machine's bits may differ: the first ones stay
+    if generator.map == "edges":
+        return store.add(edges(parent, generator.strong))
+    name = fingerprint(
+        "depth", generator.depth_model, record.image, inner
+    )  # another machine's bits may differ: the first ones stay
     if name not in store:
-        store.put(name, plain(depth(parent, model)))
+        store.put(name, plain(depth(parent, generator.depth_model)))
     return name

@@ -151,9 +151,7 @@ def _engine(manifest: Mapping[str, Any], requests: Sequence[Request]) -> Engine 
     recipe = read_recipe({**(manifest.get("recipe") or {}), **same}, modality=str(manifest.get("modality")))
     if not isinstance(recipe, ImageRecipe) or recipe.engine is None:
         raise RunError("the manifest names no engine that drew; make the run again")
-    options = dataclasses.replace(
-        EngineOptions.drawing(recipe), accept_licence=True
-    )  # no row is made
+    options = dataclasses.replace(EngineOptions.drawing(recipe), accept_licence=True)  # no row is made
     return open_engine(recipe.engine, options, "--engine")
 
 
