@@ -16,6 +16,7 @@ from augment.records import CONTENT
 
 SHOWN = ("id", "parents", "generator", "variant", *CONTENT)
 """The columns of an example."""
+SHOWN_OF_PICTURES = ("pixels", "width", "height", "mask", "boxes")
 
 
 def compare(old: Path, new: Path, examples: int = 5) -> dict[str, Any]:
@@ -101,14 +102,21 @@ def _changed(rows: shifts.Pair, pairs: pl.DataFrame, before: pl.DataFrame, examp
     places = _first(pairs.select(pl.col("old").alias("row")), before, examples)
     then = dict(pairs.filter(pl.col("old").is_in(places)).iter_rows())
     both = zip(_rows(rows, 0, places), _rows(rows, 1, [then[place] for place in places]), strict=True)
-    return [
-        {"old": old, "new": new, "fields": [name for name in CONTENT if old[name] != new[name]]} for old, new in both
-    ]
+    return [{"old": old, "new": new, "fields": _fields(old, new)} for old, new in both]
+
+
+def _fields(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
+    """What differs. The file of a picture has another name where only its row's id is another; its pixels tell."""
+    named = {name: (old[name], new[name]) for name in (*CONTENT, "boxes") if name in old}
+    if "pixels" in old:
+        named["image"] = (old["pixels"], new["pixels"])
+    return [name for name, (one, other) in named.items() if one != other]
 
 
 def _rows(rows: shifts.Pair, side: int, places: list[int]) -> list[dict[str, Any]]:
     """The rows at those places of the file, in the order asked for."""
     if not places:
         return []
-    slices = [rows.scan(side).slice(place, 1).select(SHOWN) for place in places]
+    shown = [*SHOWN, *(SHOWN_OF_PICTURES if rows.pictured else ())]
+    slices = [rows.scan(side).slice(place, 1).select(shown) for place in places]
     return rows.collect(side, pl.concat(slices)).to_dicts()

@@ -9,6 +9,8 @@ A row's id is a hash of its content and origin, so an edited row has another id 
 * a variant that is gone and one that came are one variant when generator, variant number and seed are the same, a
   changed seed being the same seed. It is *changed* when its content differs; otherwise it is unchanged, and has
   another id because its seed was edited;
+* of pictures the pixels are the question and the caption is the answer: a picture with another label, or a picture
+  that was touched up under its own caption, is a changed seed;
 * everything else is *removed* or *added*. So before = unchanged + changed + removed and after = unchanged + changed +
   added, for seeds and for variants.
 
@@ -53,7 +55,7 @@ def keys_of(rows: Pair, side: int, shared: list[str]) -> pl.DataFrame:
     """
     kinds = rows.common_types(shared)
     is_seed = pl.col("generator") == "seed"
-    answered = is_seed & pl.col("response").is_not_null()
+    answer = pl.col("caption" if rows.pictured else "response")
     scores = [pl.col(name).cast(kind) for name, kind in kinds.items()]
     frame = rows.read(
         side,
@@ -63,8 +65,8 @@ def keys_of(rows: Pair, side: int, shared: list[str]) -> pl.DataFrame:
             is_seed.alias("is_seed"),
             pl.col("generator"),
             pl.col("variant"),
-            pl.when(answered).then(pl.col("response").hash()).alias("answer"),
-            pl.struct(CONTENT).hash().alias("content"),
+            pl.when(is_seed & answer.is_not_null()).then(answer.hash()).alias("answer"),
+            pl.struct(_content(rows)).hash().alias("content"),
             (pl.struct(scores).hash() if scores else pl.lit(0, pl.UInt64)).alias("scores"),
             pl.struct(MADE).hash().alias("made"),
         ],
@@ -73,6 +75,14 @@ def keys_of(rows: Pair, side: int, shared: list[str]) -> pl.DataFrame:
         return frame
     turn = pl.int_range(pl.len()).over("id")  # not written by us; still each row is counted once
     return frame.with_columns(pl.when(turn > 0).then(pl.format("{}#{}", "id", turn)).otherwise("id").alias("id"))
+
+
+def _content(rows: Pair) -> list[pl.Expr]:
+    """What a row holds. Of pictures the pixels count: the names of the files come from the rows' ids."""
+    if not rows.pictured:
+        return [pl.col(name) for name in CONTENT]
+    texts = [pl.col(name) for name in CONTENT if name != "image"]
+    return [*texts, pl.col("pixels"), pl.col("boxes"), pl.col("mask").is_null().alias("mask")]
 
 
 def match(rows: Pair, before: pl.DataFrame, after: pl.DataFrame) -> Matched:
@@ -140,7 +150,9 @@ def _lone_answers(frame: pl.DataFrame) -> pl.DataFrame:
 
 
 def _with_question(rows: Pair, side: int, seeds: pl.DataFrame) -> pl.DataFrame:
-    """The seeds with `question`, the hash of the folded prompt; null for a null prompt."""
+    """The seeds with `question`, the hash of the folded prompt or of the pixels; null for a null prompt."""
+    if rows.pictured:
+        return seeds.with_columns(rows.read(side, [pl.col("pixels")], seeds["row"])["pixels"].hash().alias("question"))
     blocks = []
     for start in range(0, len(seeds), _BLOCK):
         block = seeds.slice(start, _BLOCK)

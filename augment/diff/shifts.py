@@ -10,7 +10,7 @@ from typing import Any
 import polars as pl
 
 from augment.errors import RunError
-from augment.records import REVIEWED, SCHEMA, VERDICT
+from augment.records import PICTURE, REVIEWED, SCHEMA, VERDICT
 
 _SPREAD = ("n", "mean", "median", "p10", "p90")
 
@@ -37,6 +37,11 @@ class Pair:
             raise RunError(f"{path} lacks the column '{lacking[0]}' (or its type); it was not written by augment")
         return found
 
+    @property
+    def pictured(self) -> bool:
+        """Whether both files hold pictures."""
+        return all("pixels" in schema for schema in self._schemas)
+
     def scan(self, side: int) -> pl.LazyFrame:
         """The file, with `row`, the place of each row in it."""
         return pl.scan_parquet(self.paths[side], glob=False, row_index_name="row")
@@ -56,7 +61,7 @@ class Pair:
 
     def score_columns(self, side: int) -> dict[str, pl.DataType]:
         """What a file has besides the columns of every dataset and the marks of reviewers, with its types."""
-        known = {**SCHEMA, **VERDICT, **REVIEWED}
+        known = {**SCHEMA, **PICTURE, **VERDICT, **REVIEWED}
         return {name: kind for name, kind in self._schemas[side].items() if name not in known}
 
     def common_types(self, names: Iterable[str]) -> dict[str, pl.DataType]:
@@ -106,8 +111,9 @@ def labels(pair: Pair) -> dict[str, Any]:
 
 
 def lengths(pair: Pair) -> dict[str, Any]:
-    """The spread of the texts' lengths in characters, and by how much it moved: prompt and response."""
-    texts = {name: pl.col(name).str.len_chars() for name in ("prompt", "response")}
+    """The spread of the texts' lengths in characters, and by how much it moved: prompt and response, or caption."""
+    names = ("caption",) if pair.pictured else ("prompt", "response")
+    texts = {name: pl.col(name).str.len_chars() for name in names}
     old, new = (_spread(pair, side, texts) for side in (0, 1))
     return {name: {"before": old[name], "after": new[name], "by": _by(old[name], new[name])} for name in texts}
 

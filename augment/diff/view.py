@@ -217,6 +217,6 @@ def _say(console: Console, name: str, text: Text) -> None:
 
 
 def _change(name: str, old: str | None, new: str | None) -> Text:
-    if old is None or new is None or name in ("label", "image"):
+    if old is None or new is None or name in ("label", "image", "boxes"):
         return Text(" → ".join("(none)" if each is None else one_line(each) for each in (old, new)))
     return Text.assemble(*((as_text([piece]), _STYLES[piece[0]]) for piece in marked(old, new)))

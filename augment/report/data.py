@@ -30,9 +30,7 @@ Series = list[tuple[str, pl.DataFrame]]
 def data_charts(runs: Sequence[Run]) -> list[Chart]:
     """Lengths of prompts, responses and captions, labels, and scores: seeds and kept variants, or one series a run."""
     series = _series(runs)
-    found = [
-        _lengths(f"length-{name}", f"Length of the {name}, characters", series, name) for name in TEXTS
-    ]
+    found = [_lengths(f"length-{name}", f"Length of the {name}, characters", series, name) for name in TEXTS]
     found += [_labels(series), _scores(runs)]
     return [each for each in found if each is not None]
 

@@ -69,7 +69,9 @@ def _pairs(run: Run, chosen: pl.DataFrame, filter_: str) -> list[dict[str, Any]]
         facts = [(name, _cut(number(row[name]))) for name in own if _tells(row[name])][:_SCORES]
         if row["generator"] not in (None, "seed"):
             facts.insert(0, ("made by", str(row["generator"])))
-        shown = [(name, shot) for name, shot in (("seed", shots.get(parent)), ("dropped", own_shots.get(row["id"]))) if shot]
+        shown = [
+            (name, shot) for name, shot in (("seed", shots.get(parent)), ("dropped", own_shots.get(row["id"]))) if shot
+        ]
         told_text = {"seed": _cut(seed or "") or None, "text": _cut(text or "")}
         pairs.append({**told_text, "told": told, "facts": facts, "shots": shown})
     return pairs

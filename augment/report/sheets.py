@@ -64,7 +64,9 @@ def _lines(rows: pl.DataFrame, made: pl.DataFrame, shots: Shots, captioned: bool
         dropped = variants.filter(pl.col("dropped_by").is_not_null())
         kept = variants.filter(pl.col("dropped_by").is_null()).head(EACH - min(DROPPED, len(dropped)))
         shown = pl.concat([seed.head(1), kept, dropped.head(EACH - len(kept))])
-        tiles = [_tile(row, shot, captioned) for row in shown.iter_rows(named=True) if (shot := shots.of(row)) is not None]
+        tiles = [
+            _tile(row, shot, captioned) for row in shown.iter_rows(named=True) if (shot := shots.of(row)) is not None
+        ]
         if any(tile.kind != "seed" for tile in tiles):
             lines.append(tiles)
     return lines
@@ -75,5 +77,7 @@ def _tile(row: dict[str, Any], shot: str, captioned: bool) -> Tile:
     kind = "dropped" if dropped else "seed" if row["generator"] == "seed" else "kept"
     said = row["prompt"] or row["label"] if captioned else row["label"] or row["prompt"]
     told = f"✕ {dropped}" if dropped else said or ""
-    words = ", ".join(filter(None, (row["generator"], row["label"], row["prompt"], dropped and f"dropped by {dropped}")))
+    words = ", ".join(
+        filter(None, (row["generator"], row["label"], row["prompt"], dropped and f"dropped by {dropped}"))
+    )
     return Tile(shot, row["id"], words[:LONGEST], told[:LONGEST], kind)

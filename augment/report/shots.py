@@ -38,7 +38,7 @@ class Shots:
     _made: dict[str, str | None] = field(default_factory=dict)
 
     def of(self, row: Mapping[str, Any]) -> str | None:
-        """The small picture of a row (its columns id, image, mask, boxes, dropped_by); None where there is none here."""
+        """The small picture of a row (columns id, image, mask, boxes, dropped_by); None where there is none here."""
         key = f"{row.get('dropped_by') is None} {row['id']} {row['image']}"
         if key not in self._made:
             self._made[key] = self._shot(row)
@@ -56,7 +56,7 @@ class Shots:
         return base64.b64encode(raw).decode()
 
     def _opened(self, name: str | None, row: Mapping[str, Any], folder: str) -> Image | None:
-        """A picture by the name that a row has for it: of a kept row its own file, of a dropped one a name in the store."""
+        """A picture by the name that a row has for it: a kept row its own file, a dropped one a name in the store."""
         if name is None:
             return None
         if name == f"{folder}/{row['id']}.png" and "/" not in row["id"]:
@@ -84,7 +84,9 @@ def shot(picture: Image, mask: Image | None, boxes: str | None) -> bytes:
         small = PILImage.composite(small, small.point(lambda value: round(value * SHADE)), inside)
         padded = PILImage.new("L", (size[0] + 2, size[1] + 2))
         padded.paste(inside, (1, 1))
-        border = ImageChops.subtract(padded, padded.filter(ImageFilter.MinFilter(3))).crop((1, 1, size[0] + 1, size[1] + 1))
+        border = ImageChops.subtract(padded, padded.filter(ImageFilter.MinFilter(3))).crop(
+            (1, 1, size[0] + 1, size[1] + 1)
+        )
         small.paste(EDGE, mask=border)
     pen = ImageDraw.Draw(small)
     for box in read_boxes(boxes):

@@ -73,7 +73,11 @@ def variety(runs: Sequence[Run]) -> tuple[list[Table | Chart], list[str]]:
     shares = {each.name: known.of(each.vectors) for each in sets}
     if asked is not None:
         shares["exam"] = known.of(fitted.dense(asked))
-    found += [_topics(known, shares, what), _coverage(known, shares, sets, asked, "caption" if runs[0].pictured else "question"), _map(sets, known, what)]
+    found += [
+        _topics(known, shares, what),
+        _coverage(known, shares, sets, asked, "caption" if runs[0].pictured else "question"),
+        _map(sets, known, what),
+    ]
     found = [each for each in found if not isinstance(each, Table) or each.rows]
     return found, [note] if note else []
 
