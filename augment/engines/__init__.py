@@ -35,6 +35,10 @@ def forget(request: Request, reply: Reply) -> None:
     """Keep nothing: for those who only want the replies."""
 
 
+SERVED_AT_ONCE = 8
+"""Pictures that a server is asked for at once unless the user says more: many draw one after the other, in seconds."""
+
+
 @dataclass(frozen=True, slots=True)
 class EngineOptions:
     """What a user may say about an engine besides its model; `timeout` in seconds for one answer.
@@ -61,9 +65,10 @@ class EngineOptions:
     @classmethod
     def drawing(cls, recipe: ImageRecipe) -> EngineOptions:
         """What a recipe says about who draws."""
+        served, told = (recipe.engine or "").startswith("openai-images"), "concurrency" in recipe.model_fields_set
         return cls(
             base_url=recipe.engine_url,
-            concurrency=recipe.concurrency,
+            concurrency=min(SERVED_AT_ONCE, recipe.concurrency) if served and not told else recipe.concurrency,
             timeout=recipe.timeout,
             batch=recipe.batch,
             dtype=recipe.dtype,
