@@ -5,9 +5,10 @@ import pytest
 
 from augment.errors import RecipeError
 from augment.records import SCHEMA, VERDICT
-from filters import DEFAULT
-from filters.chain import chain_of
+from filters import DEFAULT, DEFAULTS, TABLE, modalities_of
+from filters.chain import PICTURED, chain_of
 from tests.filter_rows import context_of, rows, sample
+from tests.images import picture_rows
 
 SEEDS = [
     ("感冒后干咳两周还没好，正常吗", "多半是气道还敏感，慢慢会好；咳血、胸痛要尽快就医。"),
@@ -85,3 +86,40 @@ def test_the_default_chain_is_in_its_order():
         "exact_dup",
         "near_dup",
     )
+
+
+@pytest.mark.parametrize("modality", sorted(DEFAULTS))
+def test_a_default_chain_has_filters_of_its_modality_and_no_model(modality):
+    chain = chain_of(["default"], modality=modality)
+    assert all(modality in modalities_of(each) for each in chain.filters)
+    assert [each.name for each in chain.filters] == [
+        name for name in DEFAULTS[modality] if name not in ("unsafe", "image_band")
+    ]
+    given = chain_of(["default"], {"blank": {"spread": 4}}, modality) if modality != "text" else chain
+    assert len(given.filters) == len(chain.filters)
+
+
+def test_a_filter_that_needs_a_model_joins_the_default_chain_with_it():
+    names = [each.name for each in chain_of(["default"], {"unsafe": {"model": "some/model"}}, "image").filters]
+    assert names[:3] == ["blank", "unsafe", "exam_image"]
+
+
+def test_a_filter_of_another_modality_is_refused():
+    with pytest.raises(RecipeError, match="filter 'length' is for text, not for image; known: blank, class_balance, "):
+        chain_of(["length"], modality="image")
+    with pytest.raises(RecipeError, match="filter 'blank' is for image and paired, not for text; known: contamination"):
+        chain_of(["default", "blank"])
+    assert all(modalities_of(TABLE.load(name)) == ("text",) for name in DEFAULT)
+
+
+@pytest.mark.usefixtures("place")
+def test_pictures_are_sifted_beside_their_parents_and_come_back_without_them():
+    context = picture_rows.context_of(picture_rows.shapes(4))
+    blank = picture_rows.Image.new("RGB", (80, 64))
+    frame = picture_rows.variants(context, ("s4", picture_rows.shape("disc", 20)), ("s0", blank), (None, blank))
+    bare = frame.drop(WORKING).drop(PICTURED)
+    out = chain_of(["default"], modality="image").sift(bare, context)
+    assert out["dropped_by"].to_list() == [None, "blank", "blank"]
+    assert out.select(bare.columns).equals(bare) and not set(PICTURED) & set(out.columns)
+    assert frame["parent_label"].to_list() == ["disc", "bars", None]
+    assert frame["parent_image"].to_list() == [context.seeds["image"][4], context.seeds["image"][0], None]

@@ -1,9 +1,9 @@
 """Pictures of the exam must not come back, nor be seeds: not even scaled, re-encoded, mirrored or recoloured.
 
 Two rules, measured on copies of photographs and digits, and on 1.6 million pairs of different digits. Hashes within 2
-bits whatever the colours: re-encoded, recoloured and brighter copies; 3 of the pairs. Within 10 bits where all cells of
-a grid of 8 × 8 have alike colours: copies cut or turned a little as well, nine in ten of which are within 10 bits; none
-of the pairs. Hashes within 10 bits alone would take 3,489 of them for copies, within 6 still 368.
+bits, and greys that agree once brightness and contrast do: nineteen of twenty such copies, recoloured and brighter ones
+too. Hashes within 10 bits, and alike colours in all cells of a grid of 8 × 8: copies cut or turned a little as well. No
+two digits meet either; hashes within 10 bits alone would take 3,489 pairs for copies, within 6 still 368.
 """
 
 from __future__ import annotations
@@ -25,11 +25,12 @@ _BITS = Annotated[int, Field(ge=0, le=64)]
 class ExamImage:
     """Drops pictures that copy one of the exam, mirrored or not.
 
-    `distance` is in bits of 64 and enough whatever the colours; up to `edited` bits the colours of every cell must be
-    within `colours` of 255 as well.
+    `distance` and `edited` are in bits of 64. Up to `distance` the greys of every cell must be within `light` standard
+    deviations, brightness and contrast apart; up to `edited` the colours within `colours` of 255.
     """
 
     distance: _BITS = 2
+    light: Annotated[float, Field(ge=0)] = 0.5
     edited: _BITS = 10
     colours: Annotated[int, Field(ge=0, le=255)] = 24
     name: ClassVar[str] = "exam_image"
@@ -37,9 +38,10 @@ class ExamImage:
     scores: ClassVar[dict[str, Any]] = {
         "exam_image_distance": pl.Int64,
         "exam_image_colours": pl.Int64,
+        "exam_image_light": pl.Float64,
         "exam_image_of": pl.String,
     }
-    """In how many bits and how much of a colour it differs from the exam's nearest picture, and which that is."""
+    """In how many bits and how much of a colour and of light it differs from the exam's nearest picture, and its id."""
 
     def score(self, frame: pl.DataFrame, context: Context) -> pl.DataFrame:
         if "parent_image" not in frame.columns or context.exam.is_empty():
@@ -47,14 +49,17 @@ class ExamImage:
         if self.name not in context.memory:
             context.memory[self.name] = _index(context.exam)
         index: Index = context.memory[self.name]
-        same = Sameness(self.distance, self.colours, self.edited)
+        same = Sameness(self.distance, self.colours, self.light, self.edited)
         found = [each and index.nearest(each, same) for each in features(frame["image"].to_list())]
-        lines = [(each.distance, each.colours, each.id) if each else (None, None, None) for each in found]
+        lines = [
+            (each.distance, each.colours, each.light, each.id) if each else (None,) * len(self.scores) for each in found
+        ]
         return frame.with_columns(pl.DataFrame(lines, schema=self.scores, orient="row").get_columns())
 
     def verdict(self) -> pl.Expr:
         bits, alike = pl.col("exam_image_distance"), pl.col("exam_image_colours") <= self.colours
-        copied = (bits <= self.distance) | ((bits <= self.edited) & alike)
+        relit = (bits <= self.distance) & (pl.col("exam_image_light") <= self.light)
+        copied = relit | ((bits <= self.edited) & alike)
         return pl.when(copied).then(pl.lit("copy of an exam picture"))
 
 

@@ -90,6 +90,9 @@ def memorisation(frame: pl.DataFrame, near: int = NEAR) -> tuple[int, int]:
     return int((known <= near).sum()), len(known)
 
 
+_ANY = Sameness(distance=-1, colours=0)  # nothing is: the nearest by hash
+
+
 @dataclass
 class _Seen:
     """What came before: seeds and the pictures that were kept."""
@@ -114,7 +117,7 @@ class _Seen:
         return (None, None, None, None, None) if owner == id else (owner, owner in self.seeds, 0, 0, None)
 
     def picture(self, id: str, pixels: str, each: Features, same: Sameness, mirrors: bool) -> tuple[Any, ...]:
-        seed = self.seeds.nearest(each, Sameness(0, 255))
+        seed = self.seeds.nearest(each, _ANY)
         nearest = seed and seed.distance
         owner = self.first.get(pixels)
         if owner is not None:

@@ -7,49 +7,58 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from filters.pictures.features import CELLS, Features
-from filters.pictures.phash import BITS, apart
+from filters.pictures.phash import apart
+
+_GREY = np.array([0.299, 0.587, 0.114])
 
 
 @dataclass(frozen=True, slots=True)
 class Alike:
-    """A known picture beside one that is looked at: its id, in how many bits the hashes differ (0 to 64), and how
-    far apart the colours of a cell are at most (0 to 255); `mirrored` where its mirror image is the nearer one."""
+    """A known picture beside one that is looked at: its id, and in how many bits the hashes differ (0 to 64).
+
+    Of an 8 × 8 grid of cells, `colours` is how far apart those of a cell are at most (0 to 255), and `light` how far
+    apart the greys are once the one picture has the other's brightness and contrast, in standard deviations.
+    """
 
     id: str
     distance: int
     colours: int
-    mirrored: bool
+    light: float
 
     def within(self, same: Sameness) -> bool:
         """Whether the two are one picture."""
-        return bool(same(np.array([self.distance], np.uint8), np.array([self.colours], np.int16))[0])
+        return bool(same(np.array([self.distance]), np.array([self.colours]), np.array([self.light]))[0])
 
 
 @dataclass(frozen=True)
 class Sameness:
-    """When two pictures are one: hashes `distance` apart at most and no cell's colours further apart than `colours`.
+    """When two pictures are one: hashes `distance` bits apart at most, no cell's colours further than `colours`.
 
-    With `edited` (bits), hashes `distance` apart are enough whatever the colours, and `edited` bits with alike colours.
+    With `light`, where the greys differ by that much at most or where the hashes are `edited` bits apart and the colours
+    alike: copies that were recoloured, and copies that were cut a little.
     """
 
     distance: int
     colours: int
-    edited: int | None = None
+    light: float | None = None
+    edited: int = 0
 
-    def __call__(self, bits: NDArray[np.uint8], colours: NDArray[np.int16]) -> NDArray[np.bool_]:
+    def __call__(self, bits: NDArray[Any], colours: NDArray[Any], light: NDArray[Any]) -> NDArray[np.bool_]:
         near, alike = bits <= self.distance, colours <= self.colours
-        same: NDArray[np.bool_] = near & alike if self.edited is None else near | (alike & (bits <= self.edited))
-        return same
+        if self.light is None:
+            return near & alike
+        return (near & (light <= self.light)) | ((bits <= self.edited) & alike)
 
     @property
     def furthest(self) -> int:
         """Bits beyond which nothing is the same."""
-        return max(self.distance, self.edited or 0)
+        return self.distance if self.light is None else max(self.distance, self.edited)
 
 
 class Index:
@@ -94,26 +103,37 @@ class Index:
         known = self._hashes[: len(self.ids)]
         if not len(known):
             return None
-        bits = apart(each.hash, known)
-        turned = apart(each.mirrored, known) if mirrors else np.full_like(bits, BITS + 1)
-        least = np.minimum(bits, turned)
+        bits, cells = apart(each.hash, known)[None], each.cells[None]
+        if mirrors:
+            bits, cells = np.stack([bits[0], apart(each.mirrored, known)]), np.stack([each.cells, each.cells[:, ::-1]])
+        least = bits.min(axis=0)
         close = np.flatnonzero(least <= same.furthest)
-        if len(close):
-            straight = self._colours(close, each.cells)
-            flipped = self._colours(close, each.cells[:, ::-1])
-            one, other = same(bits[close], straight), same(turned[close], flipped) & mirrors
-            if (one | other).any():
-                at = int((one | other).argmax())
-                place, mirrored = int(close[at]), not one[at]
-                distance, colours = (turned, flipped) if mirrored else (bits, straight)
-                return Alike(self.ids[place], int(distance[place]), int(colours[at]), mirrored)
-        place = int(least.argmin())
-        mirrored = bool(turned[place] < bits[place])
-        cells = each.cells[:, ::-1] if mirrored else each.cells
-        furthest = int(self._colours(np.array([place]), cells)[0])
-        return Alike(self.ids[place], int(least[place]), furthest, mirrored)
+        if not len(close):
+            close = np.array([int(least.argmin())])
+        theirs = self._cells[close]
+        colours = np.array([_colours(theirs, way) for way in cells])
+        light = np.array([_light(theirs, way) for way in cells])
+        found = same(bits[:, close], colours, light)
+        if found.any():
+            at = int(found.any(axis=0).argmax())
+            way = int(found[:, at].argmax())
+        else:
+            at = int(least[close].argmin())
+            way = int(bits[:, close[at]].argmin())
+        place = int(close[at])
+        return Alike(self.ids[place], int(bits[way, place]), int(colours[way, at]), float(light[way, at]))
 
-    def _colours(self, places: NDArray[np.int64], cells: NDArray[np.uint8]) -> NDArray[np.int16]:
-        differences = np.abs(self._cells[places].astype(np.int16) - cells.astype(np.int16))
-        furthest: NDArray[np.int16] = differences.max(axis=(1, 2, 3))
-        return furthest
+
+def _colours(known: NDArray[np.uint8], cells: NDArray[np.uint8]) -> NDArray[np.int16]:
+    differences = np.abs(known.astype(np.int16) - cells.astype(np.int16))
+    furthest: NDArray[np.int16] = differences.max(axis=(1, 2, 3))
+    return furthest
+
+
+def _light(known: NDArray[np.uint8], cells: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """How far the greys of a cell are apart at most when `cells` has the brightness and contrast that fit best."""
+    theirs, ours = (np.round(each @ _GREY).reshape(-1, CELLS * CELLS) for each in (known, cells))
+    theirs, ours = theirs - theirs.mean(axis=1, keepdims=True), ours - ours.mean()
+    contrast = (theirs * ours).sum(axis=1, keepdims=True) / max(float((ours**2).sum()), 1e-9)
+    furthest: NDArray[np.float64] = np.abs(contrast * ours - theirs).max(axis=1) / np.maximum(theirs.std(axis=1), 1.0)
+    return furthest

@@ -36,7 +36,7 @@ class LabelCheck:
     prompt: str = "a photo of a {label}"
     threshold: Annotated[float, Field(ge=0, le=1)] = 0.5
     trust: Annotated[float, Field(ge=0, le=1)] = 0.5
-    folds: Annotated[int, Field(ge=2, le=20)] = 5
+    folds: Annotated[int, Field(ge=2, le=20)] = 10
     side: Annotated[int, Field(ge=16, le=256, multiple_of=8)] = 32
     name: ClassVar[str] = "label_check"
     modalities: ClassVar[tuple[str, ...]] = ("image", "paired")

@@ -19,7 +19,7 @@ def look(values: Values) -> Values:
     """Features of pictures (n, side, side, 3) from -1 to 1; `side` is a multiple of 8."""
     grid = values.shape[1] // 4
     parts = [oriented(values), 2 * oriented(_pooled(values, 2))]
-    parts.append(_COLOURS * _pooled(values, grid).reshape(len(values), -1))
+    parts.append(_COLOURS * _pooled(values, grid).reshape(len(values), 4 * 4 * 3))
     return np.concatenate(parts, axis=1)
 
 
@@ -35,7 +35,7 @@ def oriented(values: Values) -> Values:
     share, bin = place - low, low.astype(np.int64) % BINS
     strength = np.hypot(across, down)
     count, side = values.shape[0], values.shape[1] // CELL
-    cell = (np.arange(values.shape[1]) // CELL)[: side * CELL]
+    cell = np.arange(values.shape[1]) // CELL
     at = (np.arange(count)[:, None, None] * side + cell[None, :, None]) * side + cell[None, None, :]
     size = count * side * side * BINS
     found = np.bincount((at * BINS + bin).ravel(), (strength * (1 - share)).ravel(), size)
@@ -46,7 +46,7 @@ def oriented(values: Values) -> Values:
     for y, x in np.ndindex(3, 3):
         nine += around[:, y : y + side, x : x + side] / 9
     cells /= np.sqrt((nine**2).sum(axis=3, keepdims=True)) + _FAINT
-    flat: Values = cells.reshape(count, -1) / side
+    flat: Values = cells.reshape(count, side * side * BINS) / side
     return flat
 
 

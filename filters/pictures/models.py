@@ -99,7 +99,7 @@ class Twin:
     @property
     def scale(self) -> float:
         """What cosines are multiplied by to be the logits of a choice."""
-        return float(self.model.logit_scale.exp())
+        return float(self.model.logit_scale.detach().exp())
 
     def images(self, names: Sequence[str]) -> Vectors:
         """Pictures of the store as vectors of length 1: (pictures, width)."""

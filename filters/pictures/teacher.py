@@ -72,6 +72,7 @@ def teach(
     ids, images, labels = ([each[at] for at in order] for each in (ids, images, labels))
     known = tuple(sorted(set(labels)))
     fold_of = _dealt(ids, images, labels, folds)
+    folds = len(set(fold_of.values()))  # no more than the largest class has pictures
     values, targets = small(images, side), np.array([known.index(label) for label in labels])
     fold = np.array([fold_of[id] for id in ids])
     best: tuple[float, Teachers] | None = None
