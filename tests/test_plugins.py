@@ -254,6 +254,7 @@ def candidates() -> pl.DataFrame:
             "variant": k,
             "prompt": prompt,
             "response": record.response,
+            "label": record.label,
         }
         for record in RECORDS
         for k, prompt in enumerate((record.prompt, record.prompt + "谢谢", "完全无关的一句话", "x" * 3000, "。"))
