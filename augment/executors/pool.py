@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 MOST = 8
 """Processes: beyond, the one that hands out requests and reads replies is what they wait for."""
 WORTH = 400
-"""Requests under which starting processes takes longer than it saves: about 1.5 s against 7 ms a picture."""
+"""Requests under which starting processes takes longer than it saves: a second, against 3 of 6 ms a picture."""
 CHUNK = 8
 """Requests that a process gets at once, and that are still made after a wish to stop."""
 AHEAD = 3
