@@ -45,7 +45,7 @@ SIDES = (0.72, 0.9)
 """The share of each side that a crop leaves."""
 FACTOR, SATURATION, HUE = 0.25, 0.35, 10.0
 BLUR, NOISE, QUALITY, HOLE = (0.001, 0.002), (3.0, 6.0), (30, 75), (0.15, 0.3)
-SEEN, COVERED = 0.75, 0.35
+SEEN, COVERED = 0.75, 0.25
 """The share of a small box's area that a movement leaves in the picture, and that a hole covers at most."""
 GONE = ""
 """In the place of a mask's name: too little of it is left."""

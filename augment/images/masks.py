@@ -88,7 +88,7 @@ def inverse(mask: Image) -> Image:
 
 
 def grown(mask: Image, pixels: int) -> Image:
-    """The mask with its white `pixels` wider on every side, rounded at corners; below 0 narrower."""
+    """The mask with its white `pixels` wider on every side; below 0 narrower."""
     from PIL import ImageFilter
 
     if pixels == 0:
