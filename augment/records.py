@@ -106,7 +106,8 @@ class Drawing:
     """What a diffusion model is asked to draw. Pictures are named as the picture store names them: by content.
 
     `kind` is text, image (SDEdit), inpaint, control, instruct or reference. `image` is what is changed, looked at or
-    drawn into; `mask` is white where `kind` inpaint draws; `control` steers kind control (edges, a mask, depth).
+    drawn into; `mask` is white where `kind` inpaint draws, which without one draws where `before`, words for what is
+    there now, and the prompt differ to the model; `control` steers kind control (edges, a mask, depth).
     `width` and `height` are in pixels, multiples of 16; `strength` from 0 to 1, the share of the steps that are run.
     None of `steps`, `guidance`: the model's own. `adapters` are folders of LoRA weights or textual inversions that the
     engine adds, named by the digest of their files.
@@ -131,6 +132,7 @@ class Drawing:
     label: str | None = None
     caption: str | None = None
     partners: tuple[str, ...] = ()
+    before: str = ""
 
     @property
     def pictures(self) -> tuple[str, ...]:

@@ -103,7 +103,7 @@ def wrong(drawing: Drawing) -> str | None:
     needed = {"image": "image", "instruct": "image", "reference": "image", "inpaint": "image", "control": "control"}
     if drawing.kind in needed and getattr(drawing, needed[drawing.kind]) is None:
         return f"no {needed[drawing.kind]} to draw kind {drawing.kind} from"
-    if drawing.kind == "inpaint" and drawing.mask is None:
+    if drawing.kind == "inpaint" and drawing.mask is None and not drawing.before:
         return "no mask to inpaint"
     return None
 

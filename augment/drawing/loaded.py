@@ -69,10 +69,7 @@ class Loaded:
         """
         import torch
 
-        pipe = self._pipe(asked.way)
-        changed = self.worn.wear(pipe, asked.adapters, asked.way.shown == "ip_adapter_image")
-        self._hook(pipe, changed)
-        _tile(pipe, asked.size[0] * asked.size[1] > TILED)
+        pipe = self.ready(asked.way, asked.adapters, asked.size)
         # on the CPU, so that a seed draws the same noise on every device
         generators = [torch.Generator("cpu").manual_seed(each.seed) for each in requests]
         arguments = asked.arguments([each.drawing for each in requests if each.drawing is not None], inputs)
@@ -80,6 +77,18 @@ class Loaded:
             made = pipe(**arguments, generator=generators)
         refused = getattr(made, "nsfw_content_detected", None) or [None] * len(requests)
         return list(zip(made.images, refused, strict=True))
+
+    def ready(self, way: Way, adapters: Sequence[str], size: tuple[int, int]) -> Any:
+        """The pipeline that draws so, with its adapters on, where it computes.
+
+        Raises:
+            EngineError: an adapter cannot be worn.
+        """
+        pipe = self._pipe(way)
+        changed = self.worn.wear(pipe, tuple(adapters), way.shown == "ip_adapter_image")
+        self._hook(pipe, changed)
+        _tile(pipe, size[0] * size[1] > TILED)
+        return pipe
 
     def _pipe(self, way: Way) -> Any:
         import diffusers

@@ -19,6 +19,7 @@ from augment.engines import EngineOptions, Keep, forget
 from augment.errors import EngineError, RunError, needs
 from augment.images.drawn import picture_reply
 from augment.images.inputs import Inputs, inputs_of
+from augment.images.store import pictures
 from augment.records import Reply, Request, fingerprint
 
 if TYPE_CHECKING:
@@ -159,6 +160,11 @@ class Diffusers:
                 shape = f"{inputs.canvas.width} × {inputs.canvas.height}"
                 yield request, Reply(request.key, "", "error", error=f"wrong size: the parent's canvas is {shape}")
                 continue
+            if group.way.kind == "inpaint" and inputs.mask is None:
+                inputs = replace(inputs, mask=self._difference(request, inputs))
+                if inputs.mask is None:
+                    yield request, Reply(request.key, "", "error", error="no difference: the words mean the same here")
+                    continue
             ready.append((request, inputs))
         while ready:
             batch = self._batch(group)
@@ -166,6 +172,20 @@ class Diffusers:
             if drawn is not None:
                 ready = ready[batch:]
                 yield from drawn
+
+    def _difference(self, request: Request, inputs: Inputs) -> Image | None:
+        """Where the model sees the words of an inpainting without a mask differ.
+
+        Raises:
+            EngineError: it never draws over a picture, so that it cannot be asked.
+        """
+        from augment.drawing.difference import difference
+
+        assert request.drawing is not None and inputs.image is not None
+        if "image" not in self._ways:
+            fix = "give the data masks or boxes, or choose a model that draws kind image"
+            raise EngineError(f"{self.model} cannot find where to inpaint without a mask; {fix}")
+        return difference(self._load(), self._way("image"), request.drawing, request.seed, inputs.image)
 
     def _drawn(
         self, group: Asked, ready: list[tuple[Request, Inputs]], batch: int
@@ -210,6 +230,8 @@ class Diffusers:
             finished = inputs.finish(picture.convert("RGB"))
         except ValueError as error:
             raise EngineError(f"{self.model}: {error}; give another --size") from None
+        if inputs.mask is not None and request.drawing is not None and request.drawing.mask is None:
+            about = {**about, "mask": pictures().add(inputs.canvas.cut(inputs.mask))}
         return picture_reply(request, finished, inputs.source, about)
 
     def environment(self) -> dict[str, Any]:

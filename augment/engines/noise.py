@@ -5,6 +5,7 @@ Its bytes come from SHAKE-128 over prompt and seed, so that they are the same wi
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import random
 from collections.abc import Iterable, Iterator
@@ -15,6 +16,7 @@ from augment.engines import EngineOptions, Keep, forget
 from augment.errors import RunError
 from augment.images.drawn import picture_reply
 from augment.images.inputs import Inputs, inputs_of
+from augment.images.store import pictures
 from augment.records import Reply, Request
 
 if TYPE_CHECKING:
@@ -69,9 +71,13 @@ def _reply(request: Request) -> Reply:
         inputs = inputs_of(request.drawing)
     except RunError as error:
         return Reply(request.key, "", "error", error=f"no picture: {error}")
-    strength = request.drawing.strength
+    strength, about = request.drawing.strength, {}
+    if inputs.kind == "inpaint" and inputs.mask is None:
+        mask = _mask(inputs.canvas.size, f"{request.seed}")
+        inputs = dataclasses.replace(inputs, mask=mask)
+        about["mask"] = pictures().add(inputs.canvas.cut(mask))
     picture = draw(inputs, request.drawing.prompt, request.seed, 1.0 if strength is None else strength)
-    return picture_reply(request, inputs.finish(picture), inputs.source)
+    return picture_reply(request, inputs.finish(picture), inputs.source, about)
 
 
 def draw(inputs: Inputs, prompt: str, seed: int, strength: float = 1.0) -> Image:
@@ -108,6 +114,17 @@ def _clouds(size: tuple[int, int], key: str) -> Image:
     grain = PILImage.frombytes("L", size, _bytes(key, "grain", size[0] * size[1])).point(lambda value: value // 16)
     wide = soft.resize(size, PILImage.Resampling.BICUBIC)
     return ImageChops.add(wide, PILImage.merge("RGB", (grain, grain, grain)))
+
+
+def _mask(size: tuple[int, int], key: str) -> Image:
+    """White in a rectangle of half the width and height, where no data say where to draw."""
+    from PIL import Image as PILImage
+
+    rng = random.Random(key)
+    left, top = int(rng.random() * size[0] / 2), int(rng.random() * size[1] / 2)
+    found = PILImage.new("RGB", size)
+    found.paste("white", (left, top, left + size[0] // 2, top + size[1] // 2))
+    return found
 
 
 def _shapes(size: tuple[int, int], key: str) -> Image:

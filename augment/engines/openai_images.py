@@ -122,6 +122,9 @@ class _Images:
         OpenAIImages.check(drawing.kind)
         if drawing.adapters:
             raise EngineError("openai-images knows no subjects of yours; give --engine diffusers:MODEL for them")
+        if drawing.kind == "inpaint" and drawing.mask is None:
+            fix = "give the data masks or boxes, or --engine diffusers:MODEL"
+            raise EngineError(f"openai-images cannot find where to inpaint without a mask; {fix}")
         try:
             inputs = await asyncio.to_thread(inputs_of, drawing) if drawing.pictures else inputs_of(drawing)
         except RunError as error:

@@ -37,6 +37,7 @@ FATES = {
     "image": Fate("kept", "dropped", "faint", "kept"),
     "edit": Fate("kept", "dropped", "faint", "asked"),
     "background": Fate("kept", "kept", "kept", "prompt"),
+    "redrawn": Fate("kept", "dropped", "dropped", "prompt"),
     "object": Fate("asked", "asked", "dropped", "prompt"),
     "control": Fate("kept", "dropped", "dropped", "prompt"),
     "traced": Fate("kept", "kept", "kept", "prompt"),
@@ -46,8 +47,8 @@ FATES = {
     "mixed": Fate("asked", "dropped", "dropped", "prompt"),
 }
 """By what was done: drawn from words for the record's class, over the picture with its words or with changed ones,
-around the object or in its place, along edges, along them by a model that is trusted to follow, by an instruction, in
-the likeness of the picture, a learned subject from words, from two records' words."""
+around the object, around it as a model finds it, in its place, along edges, along them by a model that is trusted to
+follow, by an instruction, in the likeness of the picture, a learned subject from words, from two records' words."""
 
 
 def survivor(record: Row, reply: Reply, fate: str, boxes: Sequence[Box] = ()) -> Row | Rejected:

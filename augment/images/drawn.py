@@ -79,7 +79,7 @@ def _drawing(told: Any) -> Drawing | None:
     if told is None:
         return None
     found = Drawing(**{**told, "adapters": tuple(told["adapters"]), "partners": tuple(told["partners"])})
-    words = [found.kind, found.prompt, *found.adapters, *found.partners]
+    words = [found.kind, found.prompt, found.before, *found.adapters, *found.partners]
     words += [each for each in (found.label, found.caption) if each is not None]
     numbers = [found.width, found.height, 0 if found.strength is None else found.strength]
     if not (all(isinstance(each, str) for each in words) and all(isinstance(each, int | float) for each in numbers)):

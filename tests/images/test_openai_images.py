@@ -213,6 +213,8 @@ def test_what_no_server_can_draw_ends_the_run_in_one_line(parent: str) -> None:
             list(engine(server).generate([ask(3, "control", control=parent)]))
         with pytest.raises(EngineError, match="knows no subjects"):
             list(engine(server).generate([ask(3, adapters=("0" * 32,))]))
+        with pytest.raises(EngineError, match="cannot find where to inpaint without a mask"):
+            list(engine(server).generate([ask(3, "inpaint", image=parent, before="a cat")]))
         assert server.stats()["calls"] == 0
 
 
