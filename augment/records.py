@@ -182,7 +182,9 @@ class Request:
     def params(self) -> str:
         """The parameters as JSON, for provenance: of sampling, or of what is drawn."""
         if self.drawing is not None:
-            told = {name: value for name, value in dataclasses.asdict(self.drawing).items() if value not in (None, (), "")}
+            told = {
+                name: value for name, value in dataclasses.asdict(self.drawing).items() if value not in (None, (), "")
+            }
             return orjson.dumps(told).decode()
         if self.settings is not None:
             return orjson.dumps(dict(self.settings)).decode()

@@ -36,7 +36,13 @@ def test_only_flows_imports_prefect_and_only_executors_ray():
     "command",
     [
         *(["--help"], ["--version"], ["text", "--help"], ["finetune", "--help"], ["adapter", "export", "--help"]),
-        *(["evaluate", "--help"], ["lift", "--help"], ["subject", "--help"], ["report", "--help"], ["review", "--help"]),
+        *(
+            ["evaluate", "--help"],
+            ["lift", "--help"],
+            ["subject", "--help"],
+            ["report", "--help"],
+            ["review", "--help"],
+        ),
     ],
 )
 def test_asking_for_help_imports_nothing_heavy(command):

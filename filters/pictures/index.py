@@ -40,8 +40,8 @@ class Alike:
 class Sameness:
     """When two pictures are one: hashes `distance` bits apart at most, no cell's colours further than `colours`.
 
-    With `light`, where the greys differ by that much at most or where the hashes are `edited` bits apart and the colours
-    alike: copies that were recoloured, and copies that were cut a little.
+    With `light`, where the greys differ by that much at most or where the hashes are `edited` bits apart and colours
+    are alike: copies that were recoloured, and copies that were cut a little.
     """
 
     distance: int

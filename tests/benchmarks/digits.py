@@ -180,7 +180,7 @@ def main(argv: list[str] | None = None) -> Result:
     with workplace() as folder:
         os.environ["AUGMENT_HOME"] = str(folder / "home")
         if args.smallest:
-            measure(result, folder, Size(draws=2, shots=5, times=3, steps=120, noise_steps=1500))
+            measure(result, folder, Size(draws=1, shots=5, times=4, steps=120, noise_steps=1500))
         else:
             measure(result, folder, Size(draws=6, shots=5, times=10, steps=400, noise_steps=4000))
     minutes = (time.process_time() - begun) / 60
