@@ -102,8 +102,8 @@ def _draws(plan: Plan, request: Request) -> bool:
 
 
 def _of(plan: Plan, work: Answered, store: ReplyStore, generators: Container[str]) -> Iterator[Request]:
-    for _, generator, request, _ in plan.requests(work.shard, drafts_of(plan, work, store)):
-        if generator.name in generators:
+    for _, generator, request, instead in plan.requests(work.shard, drafts_of(plan, work, store)):
+        if instead is None and generator.name in generators:
             yield request
 
 

@@ -193,3 +193,15 @@ def test_a_few_requests_are_worth_no_process(monkeypatch):
     assert processes_for(pool.WORTH) == pool.MOST
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 3}, raising=False)
     assert processes_for(10**6) == 2
+
+
+def test_a_run_by_processes_is_a_run_by_one_and_asks_none_where_nothing_can_be_done(augment, place, monkeypatch):
+    few = ("image", "--source", "sample-images", "--limit", "8", "--n", "2x", "--generators", "classical")
+    alone = augment(*few, "--out", "alone")
+    monkeypatch.setattr(pool, "WORTH", 1)
+    together = augment(*few, "--out", "together")
+    assert (alone.code, together.code) == (0, 0), together.err
+    written = [(place / out / "curated" / "train.parquet").read_bytes() for out in ("alone", "together")]
+    assert written[0] == written[1]
+    none = augment(*few, "--set", 'classical.ops=["grey"]', "--out", "none")  # every caption names a colour
+    assert "would make untrue" in none.out + none.err
