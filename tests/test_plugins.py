@@ -332,7 +332,7 @@ def test_a_filter_passes_by_rows_that_have_no_pictures(name):
     kind = filters.TABLE.load(name)
     if "text" not in filters.modalities_of(kind):
         sifted = Chain((kind(),)).sift(candidates(), context())
-        assert sifted["dropped_by"].null_count() == len(sifted) or name == "class_balance"
+        assert sifted["dropped_by"].null_count() == len(sifted)
 
 
 @pytest.mark.parametrize(

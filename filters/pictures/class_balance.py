@@ -13,6 +13,7 @@ import polars as pl
 from pydantic import Field
 
 from filters import Context
+from filters.pictures.features import unscored
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,8 @@ class ClassBalance:
     """The row's number in its class, seeds counted first, and how many seeds the smallest class has."""
 
     def score(self, frame: pl.DataFrame, context: Context) -> pl.DataFrame:
+        if "parent_image" not in frame.columns:
+            return unscored(frame, self.scores)
         if self.name not in context.memory:
             context.memory[self.name] = Counter(context.seeds["label"].drop_nulls())
             context.memory[f"{self.name}_smallest"] = min(context.memory[self.name].values(), default=0)

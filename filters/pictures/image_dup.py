@@ -90,9 +90,6 @@ def memorisation(frame: pl.DataFrame, near: int = NEAR) -> tuple[int, int]:
     return int((known <= near).sum()), len(known)
 
 
-_ANY = Sameness(distance=-1, colours=0)  # nothing is: the nearest by hash
-
-
 @dataclass
 class _Seen:
     """What came before: seeds and the pictures that were kept."""
@@ -117,16 +114,16 @@ class _Seen:
         return (None, None, None, None, None) if owner == id else (owner, owner in self.seeds, 0, 0, None)
 
     def picture(self, id: str, pixels: str, each: Features, same: Sameness, mirrors: bool) -> tuple[Any, ...]:
-        seed = self.seeds.nearest(each, _ANY)
-        nearest = seed and seed.distance
+        seed, kept = self.seeds.nearest(each, same, mirrors), self.kept.nearest(each, same, mirrors)
+        nearest = seed and seed.nearest
         owner = self.first.get(pixels)
         if owner is not None:
             return owner, owner in self.seeds, 0, 0, nearest
-        alike = self.seeds.nearest(each, same, mirrors), self.kept.nearest(each, same, mirrors)
-        closest = min((one for one in alike if one), key=lambda one: (not one.within(same), one.distance), default=None)
+        alike = [one for one in (seed, kept) if one]
+        closest = min(alike, key=lambda one: (not one.within(same), one.distance), default=None)
         if closest is None or not closest.within(same):
             self.first[pixels] = id
             self.kept.add(id, each)
         if closest is None:
             return None, None, None, None, nearest
-        return closest.id, closest is alike[0], closest.distance, closest.colours, nearest
+        return closest.id, closest is seed, closest.distance, closest.colours, nearest

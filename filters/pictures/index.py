@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,37 +22,37 @@ class Alike:
     """A known picture beside one that is looked at: its id, and in how many bits the hashes differ (0 to 64).
 
     Of an 8 × 8 grid of cells, `colours` is how far apart those of a cell are at most (0 to 255), and `light` how far
-    apart the greys are once the one picture has the other's brightness and contrast, in standard deviations.
+    apart the greys are once the one picture has the other's brightness and contrast, in standard deviations (0 where it
+    is not asked for).
     """
 
     id: str
     distance: int
     colours: int
     light: float
+    nearest: int
+    """In how many bits the hash or its mirror differs from the nearest known picture's, whichever that is."""
 
     def within(self, same: Sameness) -> bool:
         """Whether the two are one picture."""
-        return bool(same(np.array([self.distance]), np.array([self.colours]), np.array([self.light]))[0])
+        near, alike = self.distance <= same.distance, self.colours <= same.colours
+        if same.light is None:
+            return near and alike
+        return (near and self.light <= same.light) or (alike and self.distance <= same.edited)
 
 
 @dataclass(frozen=True)
 class Sameness:
-    """When two pictures are one: hashes `distance` bits apart at most, no cell's colours further than `colours`.
+    """When two pictures are one: hashes `distance` bits apart at most, cells' colours at most `colours`.
 
-    With `light`, where the greys differ by that much at most or where the hashes are `edited` bits apart and colours
-    are alike: copies that were recoloured, and copies that were cut a little.
+    With `light`, where the greys differ by that much at most, or where hashes are `edited` bits apart and colours
+    alike: copies that were recoloured, and copies that were cut a little.
     """
 
     distance: int
     colours: int
     light: float | None = None
     edited: int = 0
-
-    def __call__(self, bits: NDArray[Any], colours: NDArray[Any], light: NDArray[Any]) -> NDArray[np.bool_]:
-        near, alike = bits <= self.distance, colours <= self.colours
-        if self.light is None:
-            return near & alike
-        return (near & (light <= self.light)) | ((bits <= self.edited) & alike)
 
     @property
     def furthest(self) -> int:
@@ -68,7 +67,7 @@ class Index:
         self.ids: list[str] = []
         self._names: set[str] = set()
         self._hashes = np.zeros(64, dtype=np.uint64)
-        self._cells = np.zeros((64, CELLS, CELLS, 3), dtype=np.uint8)
+        self._cells = np.zeros((64, CELLS, CELLS, 3), dtype=np.int16)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -103,37 +102,33 @@ class Index:
         known = self._hashes[: len(self.ids)]
         if not len(known):
             return None
-        bits, cells = apart(each.hash, known)[None], each.cells[None]
-        if mirrors:
-            bits, cells = np.stack([bits[0], apart(each.mirrored, known)]), np.stack([each.cells, each.cells[:, ::-1]])
-        least = bits.min(axis=0)
-        close = np.flatnonzero(least <= same.furthest)
-        if not len(close):
-            close = np.array([int(least.argmin())])
-        theirs = self._cells[close]
-        colours = np.array([_colours(theirs, way) for way in cells])
-        light = np.array([_light(theirs, way) for way in cells])
-        found = same(bits[:, close], colours, light)
-        if found.any():
-            at = int(found.any(axis=0).argmax())
-            way = int(found[:, at].argmax())
-        else:
-            at = int(least[close].argmin())
-            way = int(bits[:, close[at]].argmin())
-        place = int(close[at])
-        return Alike(self.ids[place], int(bits[way, place]), int(colours[way, at]), float(light[way, at]))
+        straight, turned = apart(each.hash, known), apart(each.mirrored, known)
+        either = np.minimum(straight, turned)
+        bits = either if mirrors else straight
+        least, place = int(either.min()), int(bits.argmin())
+        if bits[place] <= same.furthest:
+            close = np.flatnonzero(bits <= same.furthest)
+            for at in close.tolist():
+                for mirrored in (False, True)[: 1 + mirrors]:
+                    found = self._beside(at, each, same, mirrored, turned if mirrored else straight, least)
+                    if found.within(same):
+                        return found
+        mirrored = bool(mirrors and turned[place] < straight[place])
+        return self._beside(place, each, same, mirrored, turned if mirrored else straight, least)
+
+    def _beside(
+        self, place: int, each: Features, same: Sameness, mirrored: bool, bits: NDArray[np.uint8], least: int
+    ) -> Alike:
+        theirs, ours = self._cells[place], each.cells[:, ::-1] if mirrored else each.cells
+        colours = int(np.abs(theirs - ours).max())
+        light = 0.0 if same.light is None else _light(theirs, ours)
+        return Alike(self.ids[place], int(bits[place]), colours, light, least)
 
 
-def _colours(known: NDArray[np.uint8], cells: NDArray[np.uint8]) -> NDArray[np.int16]:
-    differences = np.abs(known.astype(np.int16) - cells.astype(np.int16))
-    furthest: NDArray[np.int16] = differences.max(axis=(1, 2, 3))
-    return furthest
-
-
-def _light(known: NDArray[np.uint8], cells: NDArray[np.uint8]) -> NDArray[np.float64]:
-    """How far the greys of a cell are apart at most when `cells` has the brightness and contrast that fit best."""
-    theirs, ours = (np.round(each @ _GREY).reshape(-1, CELLS * CELLS) for each in (known, cells))
-    theirs, ours = theirs - theirs.mean(axis=1, keepdims=True), ours - ours.mean()
-    contrast = (theirs * ours).sum(axis=1, keepdims=True) / max(float((ours**2).sum()), 1e-9)
-    furthest: NDArray[np.float64] = np.abs(contrast * ours - theirs).max(axis=1) / np.maximum(theirs.std(axis=1), 1.0)
-    return furthest
+def _light(theirs: NDArray[np.int16], ours: NDArray[np.uint8]) -> float:
+    """How far the greys of a cell are apart at most when ours have the brightness and contrast that fit best."""
+    wanted, given = (theirs @ _GREY).ravel(), (ours @ _GREY).ravel()
+    wanted, given = wanted - wanted.mean(), given - given.mean()
+    contrast = float(wanted @ given) / max(float(given @ given), 1e-9)
+    spread = max(float(np.sqrt(wanted @ wanted / len(wanted))), 1.0)
+    return float(np.abs(contrast * given - wanted).max()) / spread
