@@ -74,6 +74,14 @@ def review_lines(review: dict[str, Any] | None) -> list[str]:
     ]
 
 
+def _tasks(plan: Plan) -> list[str]:
+    """What pictures can be used for, in the hub's words."""
+    if plan.modality == "paired":
+        return ["image-to-text", "text-to-image"]
+    columns = {"label": "image-classification", "boxes": "object-detection"} if plan.pictured else {}
+    return [task for column, task in columns.items() if plan.seeds[column].null_count() < len(plan.seeds)]
+
+
 def dataset_card(plan: Plan, summary: Summary) -> str:
     """The card's text. It holds nothing that differs between two runs of the same plan."""
     source = plan.source.card
@@ -84,6 +92,7 @@ def dataset_card(plan: Plan, summary: Summary) -> str:
     front: dict[str, Any] = {
         "license": source.licence.lower() if source.licence != "unknown" else "unknown",
         "language": source.languages,
+        "task_categories": _tasks(plan),
         "size_categories": [size],
         "tags": ["synthetic", "augmented"],
         "configs": [{"config_name": "default", "data_files": [{"split": "train", "path": files}]}],

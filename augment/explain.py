@@ -117,7 +117,8 @@ def _exchange(key: str) -> dict[str, Any]:
     asked, reply = found
     if (drawing := asked.get("drawing")) is not None:
         told = orjson.loads(reply.text).get("about") if reply.text else None
-        return {"asked": {name: each for name, each in drawing.items() if each not in (None, [], "")}, "drawn": told}
+        asked_for = {name: each for name, each in drawing.items() if each not in (None, [], "")}
+        return {"asked": asked_for, **({"drawn": told} if told else {})}
     return {
         "asked": dict(asked["messages"]),
         "answered": {"text": reply.text, "finish": reply.finish},

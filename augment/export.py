@@ -12,7 +12,7 @@ import polars as pl
 from augment.errors import RecipeError, RunError
 from augment.images.exports.write import FORMATS as PICTURES
 from augment.images.exports.write import Exported, export_pictures
-from augment.manifest import manifest_of
+from augment.manifest import holds_pictures, manifest_of
 from augment.registry import closest
 
 
@@ -45,7 +45,7 @@ def export(run: Path, format: str, out: Path) -> Exported:
     """
     manifest = manifest_of(run)
     name = str(manifest["source"]["name"])
-    pictured = "pictures" in manifest
+    pictured = holds_pictures(manifest)
     fitting, others = (PICTURES, FORMATS) if pictured else (FORMATS, PICTURES)
     if format in others:
         kinds = ("text", "pictures") if pictured else ("pictures", "text")

@@ -30,6 +30,11 @@ def manifest_of(folder: Path) -> dict[str, Any]:
     return manifest
 
 
+def holds_pictures(manifest: Mapping[str, Any]) -> bool:
+    """Whether a run's rows are pictures, or pairs of a picture and a caption."""
+    return "pictures" in manifest
+
+
 def digest_of(path: Path) -> dict[str, Any]:
     """A file's size in bytes and its SHA-256, as a manifest names them."""
     with path.open("rb") as file:

@@ -15,7 +15,7 @@ from typing import Any, Literal
 import polars as pl
 
 from augment.errors import FinetuneError
-from augment.manifest import MANIFEST, digest_of, manifest_of
+from augment.manifest import MANIFEST, digest_of, holds_pictures, manifest_of
 from augment.readers import Table
 from augment.records import fingerprint, row_id
 from augment.sources import open_tables, source_of
@@ -64,7 +64,11 @@ def open_rows(data: str, task: str = "auto", columns: Mapping[str, str] | None =
     """
     path = Path(data)
     if path.is_dir() and ((path / MANIFEST).exists() or (path / "curated").exists()):
-        manifest_of(path)
+        if holds_pictures(manifest_of(path)):
+            raise FinetuneError(
+                f"{data} holds pictures, and adapters here learn texts; write it for a trainer of pictures with "
+                f"augment export {data} --format diffusers (or llava, webdataset, imagefolder, coco) --out DIR"
+            )
         frame = pl.read_parquet(path / "curated/train.parquet", glob=False)
         return _of_frame(frame, data, task, (), manifest=digest_of(path / MANIFEST)["sha256"])
     card, tables, origin = open_tables(data)

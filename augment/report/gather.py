@@ -13,7 +13,7 @@ import orjson
 
 from augment.errors import RunError
 from augment.lineage import ROWS
-from augment.manifest import MANIFEST, digest_of, manifest_of
+from augment.manifest import MANIFEST, digest_of, holds_pictures, manifest_of
 from augment.places import RUNS
 from augment.runs import run_folder
 
@@ -35,7 +35,7 @@ class Run:
     @property
     def pictured(self) -> bool:
         """Whether its rows are pictures."""
-        return "pictures" in self.manifest
+        return holds_pictures(self.manifest)
 
 
 @dataclass(frozen=True)

@@ -49,10 +49,16 @@ def review(
     """
     from pathlib import Path
 
-    from augment.errors import RecipeError
+    from augment.errors import RecipeError, RunError
+    from augment.manifest import holds_pictures, manifest_of
     from augment.runs import run_folder
 
     folder = run_folder(run)
+    if holds_pictures(manifest_of(folder)):
+        raise RunError(
+            f"{folder} holds pictures, and the review page shows texts; look at them with augment report {folder}, "
+            "and make the run again with other thresholds (--set FILTER.SETTING=VALUE)"
+        )
     files = None if path is None else Path(path)
     if sample is not None and bound is not None:
         raise RecipeError(f"--sample {sample} and --bound {bound} both say how many rows; give one of them")

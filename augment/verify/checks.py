@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from augment.errors import RecipeError
-from augment.manifest import manifest_of
+from augment.manifest import holds_pictures, manifest_of
 
 Fault = tuple[str, str]
 """Where, and what is wrong there."""
@@ -69,7 +69,7 @@ def verified(run: Path, redraw: str | None = None) -> Verified:
 
     manifest = manifest_of(run)
     most = _most(redraw)
-    if "pictures" not in manifest:
+    if not holds_pictures(manifest):
         if redraw not in (None, "none", "0"):
             raise RecipeError(f"--redraw {redraw} is for runs of pictures, and {run} holds text; leave it out")
         return Verified(run, (check_files(run, manifest),))

@@ -16,7 +16,7 @@ import polars as pl
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from augment.errors import RecipeError, RunError, SourceError
-from augment.manifest import MANIFEST, manifest_of
+from augment.manifest import MANIFEST, holds_pictures, manifest_of
 from augment.places import data_dir
 from augment.readers import FORMATS, Table
 from augment.records import fingerprint, row_id
@@ -169,6 +169,8 @@ def open_exam(
 def _held_out(run: Path, path: Path | None) -> pl.DataFrame:
     """The exam of a run, from its source."""
     manifest = manifest_of(run)
+    if holds_pictures(manifest):
+        raise RunError(f"{run} holds pictures, and an exam asks in words; give an exam with --exam FILE")
     source, exam = reopened(manifest, path)
     if source.fingerprint != manifest["source"]["fingerprint"]:
         raise RunError(f"{source.name} is not what it was when {run} was made from it; give an exam with --exam FILE")

@@ -14,7 +14,7 @@ from typing import Any
 import polars as pl
 
 from augment.errors import AugmentError, RunError
-from augment.manifest import MANIFEST, digest_of, manifest_of
+from augment.manifest import MANIFEST, digest_of, holds_pictures, manifest_of
 from augment.plan import Plan, make_plan
 from augment.recipe import read_recipe
 from finetune.rows import families_of
@@ -50,6 +50,11 @@ def open_pool(run: Path, path: Path | None = None) -> Pool:
         RunError: the folder holds no finished run, its rows were changed, or it has no variant or no seed.
     """
     manifest = manifest_of(run)
+    if holds_pictures(manifest):
+        raise RunError(
+            f"{run} holds pictures, and a lift is measured on texts; write it with augment export {run} "
+            "--format imagefolder --out DIR, and train a classifier with and without its variants"
+        )
     if not (run / ROWS).is_file() or digest_of(run / ROWS) != manifest["files"].get(ROWS):
         raise RunError(f"{run / ROWS} is not the file that {run / MANIFEST} names; make the run again")
     curated = pl.read_parquet(run / ROWS, glob=False).select(COLUMNS)
