@@ -12,10 +12,11 @@ import torch
 from diffusers import DiffusionPipeline
 from safetensors.torch import load_file
 
-from augment.errors import FinetuneError, Interrupted
+from augment.errors import FinetuneError, Interrupted, RecipeError, RunError
 from augment.images.store import pictures
 from augment.images.subjects import WEIGHTS, read_subject
-from finetune.subject import loading
+from augment.manifest import settle
+from finetune.subject import folder, loading
 from finetune.subject.families import family_of
 from finetune.subject.loop import learn, wrong_by
 from finetune.subject.prepare import prepare
@@ -214,10 +215,11 @@ def test_black_squares_of_a_safety_checker_are_never_learned(make, base, monkeyp
 def test_twice_to_the_same_bytes(method, make, place, monkeypatch):
     def files(out, home):
         monkeypatch.setenv("AUGMENT_HOME", str(place / home))
+        torch.manual_seed(len(out))  # whatever was drawn by chance before
         folder = train(make(out=out, method=method, steps=6), watch()).path
         return {name: (folder / name).read_bytes() for name in (WEIGHTS[method], "subject.json")}
 
-    assert files("one", "home1") == files("two", "home2")
+    assert files("one", "home1") == files("other", "home2")
 
 
 def test_another_seed_learns_another_way(make):
@@ -304,3 +306,24 @@ def test_who_makes_the_pipeline_draw_the_picture_is_not_wrong(name, make, monkey
         assert found.shape == (8,)
         assert found.max() < 1e-4
         assert family.loss(latents.repeat(8, 1, 1, 1) + 0.5, family.repeated(words, 8), chance).min() > 1e-3
+
+
+def test_the_card_comes_last_and_a_full_disk_leaves_no_half_subject(make, place, monkeypatch):
+    done = []
+
+    def full(beside, target):
+        if len(done) == 1:
+            raise OSError(28, "No space left on device")
+        done.append(target.name)
+        settle(beside, target)
+
+    monkeypatch.setattr(folder, "settle", full)
+    with pytest.raises(RunError, match="cannot write to .*: No space left on device; make room"):
+        train(make(steps=1), watch())
+    assert done == [WEIGHTS[LORA]]
+    with pytest.raises(RecipeError, match="holds no subject"):
+        read_subject(place / "subject")
+    monkeypatch.undo()
+    monkeypatch.setenv("AUGMENT_HOME", str(place / "home"))
+    assert not train(make(steps=1), watch()).already
+    assert train(make(steps=1), watch()).already
