@@ -8,7 +8,7 @@ every arm costs the same.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -26,6 +26,8 @@ from augment.records import Reply, Request
 
 SIDE, SHOWN = 8, 32
 """Pixels of a digit, and of the picture that it is shown as."""
+TOGETHER = 32
+"""Pictures that are drawn at once, at most."""
 STEPS = 24
 """Denoising steps from pure noise; a picture that is drawn over takes its strength's share."""
 
@@ -45,7 +47,7 @@ def digit_of(picture: Image.Image) -> NDArray[np.float32]:
 class Noise(nn.Module):
     """The noise in a noisy digit (n, 64), at a time from 0 to 1 (n, 1)."""
 
-    def __init__(self, width: int = 384) -> None:
+    def __init__(self, width: int = 256) -> None:
         super().__init__()
         self.time = nn.Linear(16, width)
         self.into = nn.Linear(SIDE * SIDE, width)
@@ -98,41 +100,47 @@ class Digits:
     revision: str = ""
 
     def generate(self, requests: Iterable[Request], keep: Keep = forget) -> Iterator[Reply]:
-        for request in requests:
-            drawing = request.drawing
-            assert drawing is not None
-            assert drawing.image is not None
-            digit = digit_of(pictures().open(drawing.image))
-            drawn = self.over(digit, drawing.strength or 0.5, request.seed)
-            reply = picture_reply(request, picture_of(drawn), EDITED)
-            keep(request, reply)
-            yield reply
+        source = iter(requests)
+        while some := list(itertools.islice(source, TOGETHER)):
+            for strength in sorted({_strength(each) for each in some}):
+                alike = [each for each in some if _strength(each) == strength]
+                for request, digit in zip(alike, self.over(alike, strength), strict=True):
+                    reply = picture_reply(request, picture_of(digit), EDITED)
+                    keep(request, reply)
+                    yield reply
 
     @torch.inference_mode()
-    def over(self, digit: NDArray[np.float32], strength: float, seed: int) -> NDArray[np.float32]:
-        """The digit with noise added up to `strength`, and taken away again."""
-        generator = torch.Generator().manual_seed(seed)
-        times = torch.linspace(strength, 0, max(2, round(STEPS * strength)) + 1)[:, None, None]
-        noise = torch.randn(1, SIDE * SIDE, generator=generator)
+    def over(self, requests: Sequence[Request], strength: float) -> NDArray[np.float32]:
+        """Their digits with noise added up to `strength`, each from its own seed, and taken away again (n, 8, 8)."""
+        shown = [digit_of(pictures().open(request.drawing.image)) for request in requests]
+        digits = torch.from_numpy(np.stack(shown).reshape(len(shown), -1)) * 2 - 1
+        seeds = [torch.Generator().manual_seed(request.seed) for request in requests]
+        noise = torch.cat([torch.randn(1, SIDE * SIDE, generator=each) for each in seeds])
+        times = torch.linspace(strength, 0, max(2, round(STEPS * strength)) + 1)
         left = share_left(times[0])
-        now = left.sqrt() * (torch.from_numpy(digit.reshape(1, -1).copy()) * 2 - 1) + (1 - left).sqrt() * noise
+        now = left.sqrt() * digits + (1 - left).sqrt() * noise
         for time, after in itertools.pairwise(times):
             left, then = share_left(time), share_left(after)
-            noise = self.noise(now, time)
+            noise = self.noise(now, time.expand(len(now), 1))
             clean = ((now - (1 - left).sqrt() * noise) / left.sqrt()).clamp(-1, 1)
             now = then.sqrt() * clean + (1 - then).sqrt() * noise
-        return ((now + 1) / 2).clamp(0, 1).numpy().reshape(SIDE, SIDE)
+        return ((now + 1) / 2).clamp(0, 1).numpy().reshape(-1, SIDE, SIDE)
 
     def drain(self) -> None:
         """There is nothing to wait for."""
+
+
+def _strength(request: Request) -> float:
+    assert request.drawing is not None
+    return request.drawing.strength or 0.5
 
 
 def train_classifier(digits: NDArray[np.float32], labels: NDArray[np.int64], steps: int, seed: int) -> nn.Module:
     """A small convolutional classifier of digits (n, 8, 8), after exactly `steps` steps of 64."""
     torch.manual_seed(seed)
     model = nn.Sequential(
-        *(nn.Conv2d(1, 32, 3, padding=1), nn.ReLU(), nn.Conv2d(32, 32, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)),
-        *(nn.Conv2d(32, 64, 3, padding=1), nn.ReLU(), nn.Flatten(), nn.Dropout(0.3), nn.Linear(64 * 16, 10)),
+        *(nn.Conv2d(1, 16, 3, padding=1), nn.ReLU(), nn.Conv2d(16, 32, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)),
+        *(nn.Conv2d(32, 32, 3, padding=1), nn.ReLU(), nn.Flatten(), nn.Dropout(0.3), nn.Linear(32 * 16, 10)),
     )
     x, y = torch.from_numpy(digits)[:, None], torch.from_numpy(labels)
     optimiser = torch.optim.AdamW(model.parameters(), 2e-3, weight_decay=1e-2)

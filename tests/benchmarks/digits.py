@@ -120,7 +120,7 @@ def measure(result: Result, folder: Path, size: Size) -> None:
     digits, labels = (loaded.images / 16).astype(np.float32), loaded.target.astype(np.int64)
     order = np.random.default_rng(0).permutation(len(digits))
     test, pool = order[:TESTED], order[TESTED:]
-    oracle = train_classifier(digits, labels, max(size.steps, 800), 0)
+    oracle = train_classifier(digits, labels, max(size.steps, 500), 0)
     engine = Digits(train_noise(digits[pool], size.noise_steps))
     accuracy: dict[str, list[float]] = {}
     right: dict[str, list[float]] = {}
@@ -182,7 +182,7 @@ def main(argv: list[str] | None = None) -> Result:
         if args.smallest:
             measure(result, folder, Size(draws=1, shots=5, times=4, steps=120, noise_steps=1500))
         else:
-            measure(result, folder, Size(draws=6, shots=5, times=10, steps=400, noise_steps=4000))
+            measure(result, folder, Size(draws=5, shots=5, times=10, steps=400, noise_steps=4000))
     minutes = (time.process_time() - begun) / 60
     result.notes.append(f"{minutes:.1f} processor minutes (at most {MINUTES:g})")
     result.code = result.finish(args)
