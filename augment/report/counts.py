@@ -23,6 +23,11 @@ def tiles(run: Run) -> list[tuple[str, str]]:
     short = summary.get("seeds_short")
     if isinstance(short, list) and short:
         found.append(("seeds that fell short", number(len(short))))
+    near, check = (_dict(summary.get(name)) for name in ("memorised", "label_check"))
+    if near.get("of"):
+        found.append(("drawn, nearly a seed", f"{near['near_copies'] / near['of']:.1%} of {number(near['of'])}"))
+    if check.get("of"):
+        found.append(("real, yet turned away", f"{check['false_rejects']:.1%} of {number(check['of'])}"))
     if summary.get("requests_sent") or summary.get("replies_reused"):
         found.append(("requests sent", number(_count(summary, "requests_sent"))))
     return found

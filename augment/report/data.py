@@ -23,6 +23,8 @@ LABELS = 20
 """Labels that are shown; the others are taken together."""
 OTHER = "other labels"
 TEXTS = ("prompt", "response", "caption")
+TELLING = ("parent_band_similarity", "near_dup_jaccard", "label_check_score")
+"""Scores that are shown first."""
 
 Series = list[tuple[str, pl.DataFrame]]
 
@@ -183,7 +185,7 @@ def _scores(runs: Sequence[Run]) -> Chart | None:
     scores = list(dict.fromkeys(row["score"] for row in rows))
     if not scores:
         return None
-    first = next((each for each in ("parent_band_similarity", "near_dup_jaccard") if each in scores), scores[0])
+    first = next((each for each in TELLING if each in scores), scores[0])
     picked = alt.param(name="picked", value=first, bind=alt.binding_select(options=scores, name="score "))
     base = (
         chart_of(rows)

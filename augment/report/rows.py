@@ -23,6 +23,7 @@ from augment.records import CONTENT, PICTURE, SCHEMA, VERDICT
 from augment.report.gather import REJECTED, Run
 from augment.report.shots import Shots, within
 from filters.contamination import Contamination
+from filters.pictures.exam_image import ExamImage
 
 CELL = 4_000
 """Characters of a text that the page holds; the length of a longer one is told."""
@@ -32,9 +33,9 @@ BYTES = 12_000_000
 """Of the page, for the rows of all runs; the rest is for scripts and plots."""
 PART = 4_000
 """Rows of a part: some MB, so that a page that unpacks them one by one never stands still."""
-HELD = (Contamination.name, "exam_image")
+HELD = (Contamination.name, ExamImage.name)
 """The filters that drop what holds some of the exam."""
-SHOTS, SHOT_BYTES = 3_000, 6_000_000
+SHOTS, SHOT_BYTES = 2_000, 6_000_000
 """Small pictures in the page, and what they may take of its bytes: of whole families, as far as they go."""
 _TEXTS = ("prompt", "response")
 _RARE = ("detail", "image", "caption", "drawn from", "negative")

@@ -167,6 +167,16 @@ def test_the_command_and_what_drew_are_told(augment, image):
     assert "<bdi>pillow=" in html
 
 
+def test_what_drawn_and_real_pictures_showed_is_told(augment, image):
+    summary = json.loads((image / "summary.json").read_text())
+    summary["memorised"] = {"near_copies": 3, "of": 24}
+    summary["label_check"] = {"false_rejects": 0.25, "of": 16, "judge": "teacher", "on": "exam"}
+    (image / "summary.json").write_text(json.dumps(summary))
+    html = page(augment, image)
+    assert "<dt>drawn, nearly a seed</dt><dd><bdi>12.5% of 24</bdi></dd>" in html
+    assert "<dt>real, yet turned away</dt><dd><bdi>25.0% of 16</bdi></dd>" in html
+
+
 def test_small_pictures_keep_to_their_room(image):
     run = gather([str(image)]).runs[0]
     rows = pl.read_parquet(image / "curated/train.parquet", glob=False).with_row_index("_row")
