@@ -37,8 +37,8 @@ from prefect.types.entrypoint import EntrypointType
 from pydantic import ValidationError
 
 from augment.errors import RecipeError, RunError
-from augment.plan import resolved
 from augment.recipe import Recipe, Schedule, read_recipe, read_schedule
+from augment.resolved import resolved
 from flows.alerts import TAG, alert, notice_crashes
 from flows.api import check_api
 from flows.verbs import FLOWS

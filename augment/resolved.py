@@ -1,0 +1,79 @@
+"""What a recipe names, found and checked before any source is read: its generators and its chain of filters."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, cast
+
+from augment import generators
+from augment.errors import RecipeError
+from augment.generators import Generator, answers_itself, modalities_of
+from augment.images.subjects import read_subjects
+from augment.recipe import ImageRecipe, Recipe
+from filters.chain import Chain, chain_of
+
+
+def resolved(recipe: Recipe) -> tuple[dict[str, int], tuple[Generator, ...], Chain]:
+    """What the recipe names, before any source is read: generators with their weights, and the chain of filters.
+
+    Raises:
+        RecipeError: a name or setting is unknown, or keys do not go together.
+    """
+    weights = recipe.weights()
+    chosen = tuple(_generator(recipe, name) for name in weights)
+    settings = {name: each for name, each in recipe.settings.items() if name not in weights}
+    chain = chain_of(recipe.filters, settings, recipe.modality)
+    for each in chosen:
+        _check_can_ask(recipe, each)
+    if isinstance(recipe, ImageRecipe):
+        read_subjects(recipe.subjects)
+    if recipe.incremental and not recipe.n.endswith("x"):
+        raise RecipeError(f"--incremental needs variants for each seed, not {recipe.n} in all; write --n 5x")
+    if recipe.incremental and recipe.out is not None:
+        raise RecipeError(f"--incremental gives each version a folder under runs/; leave out --out {recipe.out}")
+    return weights, chosen, chain
+
+
+def _generator(recipe: Recipe, name: str) -> Generator:
+    """The generator called `name`, with the recipe's settings for it.
+
+    Raises:
+        RecipeError: there is none, or it belongs to another verb, or a setting is wrong.
+    """
+    kind = generators.TABLE.load(name)
+    if recipe.modality not in modalities_of(kind):
+        known = [each for each, _ in generators.TABLE.items() if recipe.modality in modalities_of(_)]
+        verbs = " and ".join(f"augment {each}" for each in modalities_of(kind))
+        raise RecipeError(f"generator '{name}' belongs to {verbs}; augment {recipe.modality} has {', '.join(known)}")
+    settings = {**recipe.settings.get(name, {}), "seed": recipe.seed}
+    if not isinstance(recipe, ImageRecipe):
+        return cast("Generator", generators.TABLE.build(name, settings))
+    fields = {each.name for each in dataclasses.fields(kind)}
+    told: dict[str, Any] = {"size": recipe.size, "steps": recipe.steps, "guidance": recipe.guidance}
+    if "subjects" in fields:
+        if not recipe.subjects:
+            raise RecipeError(f"generator '{name}' draws subjects; add --subjects DIR, a folder of augment subject")
+        told["subjects"] = read_subjects(recipe.subjects)
+    wanted = {name: value for name, value in told.items() if name in fields and value is not None}
+    return cast("Generator", generators.TABLE.build(name, {**wanted, **settings}))
+
+
+def _check_can_ask(recipe: Recipe, generator: Generator) -> None:
+    """Whether there is someone to answer a generator.
+
+    Raises:
+        RecipeError: there is not.
+    """
+    name = generator.name
+    if answers_itself(generator):
+        return
+    draws = bool(getattr(generator, "kind", ""))
+    needs_llm = getattr(generator, "needs_llm", not draws)
+    if draws and not (isinstance(recipe, ImageRecipe) and recipe.engine):
+        own = "classical" if recipe.modality == "image" else "mixgen"
+        raise RecipeError(
+            f"generator '{name}' draws; add --engine diffusers:MODEL or openai-images:MODEL, or use --generators {own}"
+        )
+    if needs_llm and recipe.llm is None:
+        other = {"text": "rules", "image": "classical", "paired": "mixgen"}[recipe.modality]
+        raise RecipeError(f"generator '{name}' needs an LLM; add --llm openai:MODEL, or use --generators {other}")
