@@ -14,11 +14,14 @@ import torch
 from diffusers import (
     AutoencoderKL,
     AutoencoderKLFlux2,
+    AutoencoderKLQwenImage,
     ControlNetModel,
     DDIMScheduler,
     FlowMatchEulerDiscreteScheduler,
     Flux2KleinPipeline,
     Flux2Transformer2DModel,
+    QwenImagePipeline,
+    QwenImageTransformer2DModel,
     StableDiffusionInstructPix2PixPipeline,
     StableDiffusionPipeline,
     StableDiffusionXLPipeline,
@@ -38,6 +41,8 @@ from transformers import (
     CLIPTextModelWithProjection,
     CLIPVisionConfig,
     CLIPVisionModelWithProjection,
+    Qwen2_5_VLConfig,
+    Qwen2_5_VLForConditionalGeneration,
     Qwen3Config,
     Qwen3ForCausalLM,
     Qwen3Model,
@@ -165,6 +170,48 @@ def save_klein(folder: Path, seed: int = 0) -> Path:
     )
     scheduler = FlowMatchEulerDiscreteScheduler(use_dynamic_shifting=True)
     Flux2KleinPipeline(scheduler, vae.eval(), encoder.eval(), words, transformer).save_pretrained(folder)
+    return folder
+
+
+def save_qwen(folder: Path, seed: int = 0) -> Path:
+    """A `QwenImagePipeline`: prompts are padded to the longest of a batch, guidance needs a negative prompt."""
+    torch.manual_seed(seed)
+    words = chat_tokenizer()
+    text = {
+        "vocab_size": len(words),
+        "hidden_size": WIDTH,
+        "intermediate_size": WIDTH,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "num_key_value_heads": 1,
+        "max_position_embeddings": 2048,
+        "rope_scaling": {"type": "mrope", "mrope_section": [2, 3, 3]},
+        "initializer_range": 0.2,
+        "bos_token_id": words.eos_token_id,
+        "eos_token_id": words.eos_token_id,
+    }
+    vision = {"depth": 1, "hidden_size": 16, "intermediate_size": 16, "num_heads": 2, "out_hidden_size": WIDTH}
+    encoder = Qwen2_5_VLForConditionalGeneration(Qwen2_5_VLConfig(text_config=text, vision_config=vision))
+    vae = AutoencoderKLQwenImage(
+        base_dim=24,
+        z_dim=4,
+        dim_mult=[1, 1, 1, 1],
+        num_res_blocks=1,
+        temperal_downsample=[False, True, True],
+        latents_mean=[0.0] * 4,
+        latents_std=[1.0] * 4,
+    )
+    transformer = QwenImageTransformer2DModel(
+        in_channels=16,
+        out_channels=4,
+        num_layers=1,
+        attention_head_dim=16,
+        num_attention_heads=2,
+        joint_attention_dim=WIDTH,
+        axes_dims_rope=(4, 6, 6),
+    )
+    scheduler = FlowMatchEulerDiscreteScheduler(use_dynamic_shifting=True)
+    QwenImagePipeline(scheduler, vae.eval(), encoder.eval(), words, transformer).save_pretrained(folder)
     return folder
 
 
