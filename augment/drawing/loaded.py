@@ -50,7 +50,9 @@ class Loaded:
         """How long a prompt is to the model, rounded as it pads; 0 where all are padded alike."""
         if not way.words or not words:
             return 0
-        tokenizer = self.base.tokenizer
+        tokenizer = getattr(self.base, "tokenizer", None)
+        if tokenizer is None:
+            return len(words)
         if getattr(tokenizer, "chat_template", None):
             turn = [{"role": "user", "content": words}]
             words = tokenizer.apply_chat_template(

@@ -28,7 +28,6 @@ class Worn:
     _loras: set[str] = field(default_factory=set)
     _now: tuple[tuple[str, ...], bool] = ((), False)
     _tokenizer: Any = None
-    _embedding: tuple[Any, Any, int] | None = None
     _encoder: tuple[Any, Any] | None = None
 
     def __post_init__(self) -> None:
@@ -74,14 +73,9 @@ class Worn:
                 self._loras.add(name)
             return True
         if hasattr(self.base, "load_textual_inversion"):
-            encoder = self.base.text_encoder
-            if self._embedding is None:
-                known = encoder.get_input_embeddings()
-                self._embedding = known, known.weight.data, encoder.config.vocab_size
-                self._tokenizer = copy.deepcopy(self._plain)
-            self.base.load_textual_inversion(
-                str(folder), weight_name=TOKENS, tokenizer=self._tokenizer, text_encoder=encoder
-            )
+            # the words are in a tokenizer of their own: to any other, what was added to the embedding is not there
+            self._tokenizer = copy.deepcopy(self._plain) if self._tokenizer is None else self._tokenizer
+            self.base.load_textual_inversion(str(folder), weight_name=TOKENS, tokenizer=self._tokenizer)
             return False
         raise ValueError(f"{type(self.base).__name__} takes no textual inversion, as in {folder}")
 
@@ -89,12 +83,7 @@ class Worn:
         adapters, looks = self._now
         if any(each in self._loras for each in adapters):
             self.base.disable_lora()
-        if self._embedding is not None:
-            known, weights, words = self._embedding
-            known.weight.data, known.num_embeddings = weights, weights.shape[0]
-            self.base.text_encoder.set_input_embeddings(known)
-            self.base.text_encoder.config.vocab_size = words
-            self._embedding = self._tokenizer = None
+        self._tokenizer = None
         if looks:
             kept = self.base.feature_extractor
             self.base.unload_ip_adapter()

@@ -44,6 +44,7 @@ def make(folder: Path) -> dict[str, str]:
         "instruct": str(models.save_instruct(folder / "instruct")),
         "z": str(models.save_z_image(folder / "z")),
         "klein": str(models.save_klein(folder / "klein")),
+        "qwen": str(models.save_qwen(folder / "qwen")),
     }
 
 

@@ -59,7 +59,9 @@ def test_lora_is_worn_by_those_that_name_it(known: dict[str, str], tmp_path: Pat
     kind = "text" if model == "klein" else "image"
     requests = [ask(kind, seed, adapters=each) for seed in range(2) for each in wearing]
     more = {"adapters": (one, two), "batch": 2}
-    mixed = answered(opened(known[model], **more, concurrency=4), requests)
+    engine = opened(known[model], **more, concurrency=4)
+    mixed = answered(engine, requests)
+    assert answered(engine, requests[::-1]) == mixed  # now some without come after some with
     assert len({drawn(each).pixels for each in mixed.values()}) == len(requests)
     plain = [each for each in requests if not each.drawing.adapters]
     assert answered(opened(known[model], batch=2), plain).items() <= mixed.items()
@@ -75,7 +77,9 @@ def test_a_learned_word_means_something_to_those_that_name_it(known: dict[str, s
     requests = [ask("text", seed, prompt=prompt, adapters=each) for seed in range(2) for each in wearing]
     requests += [ask("image", seed, prompt=prompt) for seed in range(2)]
     more = {"adapters": (one, two), "batch": 2}
-    mixed = answered(opened(known["sd"], **more, concurrency=4), requests)
+    engine = opened(known["sd"], **more, concurrency=4)
+    mixed = answered(engine, requests)
+    assert answered(engine, requests[::-1]) == mixed
     assert len({drawn(each).pixels for each in mixed.values()}) == len(requests)
     plain = [each for each in requests if not each.drawing.adapters]
     assert answered(opened(known["sd"], batch=2), plain).items() <= mixed.items()
