@@ -216,6 +216,16 @@ def test_no_picture_but_the_rows_own_is_opened(augment, place, image, name):
     assert shots_in(page(augment, image)) == {}
 
 
+def test_an_id_leads_nowhere(augment, place, image):
+    Image.new("RGB", (50, 50), "red").save(place / "secret.png")
+    rows = pl.read_parquet(image / "curated/train.parquet", glob=False)
+    away = "../" * 4 + "secret"  # from curated/train, which is four folders below the test's
+    assert (image / "curated/train" / f"{away}.png").is_file()
+    rows = rows.with_columns(id=pl.lit(away), image=pl.lit(f"train/{away}.png"))
+    rows.write_parquet(image / "curated/train.parquet")
+    assert away not in shots_in(page(augment, image))
+
+
 def test_pictures_that_are_gone_or_broken_leave_a_row_without_one(augment, place, image):
     kept = pl.read_parquet(image / "curated/train.parquet", glob=False)
     (image / "curated" / kept["image"][0]).unlink()

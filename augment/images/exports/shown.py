@@ -56,7 +56,7 @@ class Written:
 
 
 def shown(run: Path) -> list[Shown]:
-    """Every row of the run in its order; `negative` is the id of another row of them, or None.
+    """Every row of the run in its order; `negative` is the id of another row, which may not be among them.
 
     Raises:
         RunError: the rows cannot be read, or name files that are not theirs.
@@ -66,13 +66,11 @@ def shown(run: Path) -> list[Shown]:
     except (OSError, pl.exceptions.PolarsError) as error:
         why = " ".join(str(error).partition("\n")[0].split())
         raise RunError(f"cannot read {run / ROWS}: {why}; make the run again") from None
-    here = set(frame["id"])
-    return [_row(run, here, *each) for each in frame.iter_rows()]
+    return [_row(run, *each) for each in frame.iter_rows()]
 
 
 def _row(
     run: Path,
-    here: set[str],
     id: str,
     image: str,
     mask: str | None,
@@ -101,5 +99,5 @@ def _row(
         prompt,
         generator,
         tuple(parents or ()),
-        negative if negative in here else None,
+        negative,
     )
