@@ -123,6 +123,19 @@ def test_a_picture_that_went_and_one_that_came_are_two(augment, place):
     assert (found["seeds"]["changed"], found["seeds"]["added"], found["seeds"]["removed"]) == (0, 1, 1)
 
 
+def test_a_box_that_moved_under_the_same_id_is_a_change(augment, place):
+    pets(place)
+    made(augment, place, "a")
+    made(augment, place, "b")
+    rows = rows_of(place / "runs/b")
+    moved = pl.when(pl.col("generator") != "seed").then(pl.lit('[{"label":"cat","box":[1,2,9,9]}]'))
+    rows.with_columns(boxes=moved).write_parquet(place / "runs/b/curated/train.parquet")
+    found = compared(augment, "a", "b")
+    assert found["variants"]["changed"] == 6
+    assert found["examples"]["changed"][0]["fields"] == ["boxes"]
+    assert 'boxes     (none) → [{"label":"cat","box":[1,2,9,9]}]' in augment("diff", "a", "b").out
+
+
 def test_sizes_are_no_scores(augment, place, sample):
     pets(place)
     made(augment, place, "a")

@@ -205,7 +205,7 @@ def test_a_small_picture_shows_masks_and_boxes():
     assert abs(plain - 120).max() < 4
 
 
-@pytest.mark.parametrize("name", ["../../../secret", "secret.png", "train/other.png", "0" * 31 + "/"])
+@pytest.mark.parametrize("name", ["../../../secret", "../../secret", "secret", "secret.png", "train/other.png"])
 def test_no_picture_but_the_rows_own_is_opened(augment, place, image, name):
     for folder in (place, image, image / "curated", image / "curated/train", place / "home/images"):
         Image.new("RGB", (50, 50), "red").save(folder / "secret.png")
