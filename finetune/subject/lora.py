@@ -19,7 +19,7 @@ from finetune.subject.families import Family
 from finetune.subject.loop import turns
 from finetune.subject.recipe import DREAMBOOTH
 
-ATTENTION = re.compile(r"(^|\.)(attn\d*|attentions?)\.")
+ATTENTION = re.compile(r"(^|\.)(attn\d*|attention)\.")
 """Where the linear layers lie that change, in every family: to_q, to_k, to_v, to_out and what a family has besides."""
 
 
@@ -63,7 +63,7 @@ class DreamBooth:
         from diffusers.utils.state_dict_utils import convert_state_dict_to_diffusers
 
         layers = get_peft_model_state_dict(self._family.network)
-        if self._family.part == "unet":
+        if self._family.part == "unet":  # by the names that programs other than diffusers know
             layers = convert_state_dict_to_diffusers(layers)  # type: ignore[no-untyped-call]
         layers = {name: value.contiguous().cpu() for name, value in layers.items()}
         with tempfile.TemporaryDirectory() as folder:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 from functools import partial
 
@@ -100,6 +101,7 @@ def test_a_lora_learns_and_draws_the_same_when_loaded_again(name, make, base, tm
     _, shown, weights, before, after = learned(prepared)
     assert after < 0.95 * before
     (tmp_path / WEIGHTS[LORA]).write_bytes(weights)
+    assert all(re.search(r"\.(attn[12]?|attention)\.(to_|add_)\w+", key) for key in load_file(tmp_path / WEIGHTS[LORA]))
     again = DiffusionPipeline.from_pretrained(base(name))
     untaught = drawn_by(again, prepared.prompt)
     again.load_lora_weights(str(tmp_path), weight_name=WEIGHTS[LORA])

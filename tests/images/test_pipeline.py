@@ -167,7 +167,7 @@ def test_a_published_run_is_read_by_datasets_with_no_help(augment, place):
     from datasets import load_dataset
 
     assert augment("image", "--source", "sample-images", "--n", "1x", "--filters", "none", "--out", "r").code == 0
-    loaded = load_dataset(str(place / "r"))["train"]
+    loaded = load_dataset(str(place / "r"), cache_dir=str(place / "cache"))["train"]
     assert len(loaded) == rows(place / "r").height
     assert loaded[0]["image"].size[0] > 0
     assert not [name for name, kind in loaded.features.items() if getattr(kind, "dtype", "") == "null"]
