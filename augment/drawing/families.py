@@ -71,6 +71,10 @@ def ways(pipeline: str, *, controlled: bool = False, looks: bool = False) -> dic
     Raises:
         EngineError: diffusers has no such class.
     """
+    from finetune.model import quiet
+
+    quiet()  # on its way in, transformers tells of every processor what it would rather have
+
     import diffusers
     from diffusers.pipelines import auto_pipeline as auto
 
