@@ -78,8 +78,20 @@ class Context:
     memory: dict[str, Any] = field(default_factory=dict)
 
 
+COSTS = ("row", "corpus", "model", "selection")
+"""What a filter costs and looks at, in the order in which a chain applies them: each row by itself, cheaply; rows
+beside earlier ones; an LLM or another model; all rows that every other filter left, once."""
+
+
 class Filter(Protocol):
-    """A frozen dataclass whose fields are its thresholds: scores first, verdict second.
+    """A frozen dataclass of settings: scores first, verdict second.
+
+    `cost` is one of `COSTS`; a filter without one is taken for "corpus". `limits` says of score columns by which
+    settings the verdict judges them: {"length_prompt": (">= min_prompt", "<= max_prompt")}, or a setting's name
+    alone where it is a switch. Settings named there are read by `verdict` only (of a corpus filter they also decide
+    which rows count as kept); all others change scores and never the verdict. So a chain with other limits is decided
+    anew without being scored anew. A filter may have a `check()` that raises RecipeError for settings that do not go
+    together; it is called when a chain is made.
 
     The frame has the dataset's columns (`augment.records.SCHEMA`) and these working columns, which are not
     published:
@@ -98,19 +110,33 @@ class Filter(Protocol):
     """
 
     name: ClassVar[str]
+    cost: ClassVar[str]
+    limits: ClassVar[dict[str, tuple[str, ...]]]
     scores: ClassVar[dict[str, Any]]  # the columns that `score` adds, called NAME_something, with types
 
     def score(self, frame: pl.DataFrame, context: Context) -> pl.DataFrame:
         """The same rows in the same order with the columns of `scores` added.
 
-        A corpus filter gets the rows that earlier filters kept, in order, batch after batch, and compares
-        each only with seeds and earlier rows that it kept itself.
+        A row filter gets all rows, also those that another row filter drops: it is cheap, and tells all that is
+        wrong with a row. A corpus filter gets the rows that earlier filters kept, in order, batch after batch, and
+        compares each only with seeds and earlier rows that it kept itself. A model filter gets what is left then; a
+        selection filter all that is left in the end, in one frame with every score.
         """
         ...
 
     def verdict(self) -> pl.Expr:
         """Over the score columns: why to drop the row, one of a few fixed phrases; null keeps it."""
         ...
+
+
+def cost_of(filter: Any) -> str:
+    """One of `COSTS`."""
+    return str(getattr(filter, "cost", "corpus"))
+
+
+def limits_of(filter: Any) -> dict[str, tuple[str, ...]]:
+    """The bounds of a filter's scores, by score column."""
+    return dict(getattr(filter, "limits", {}))
 
 
 def modalities_of(filter: Any) -> tuple[str, ...]:
