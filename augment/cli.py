@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from augment.errors import AugmentError, RecipeError
+from augment.filtering.commands import compare_thresholds, filter
 from augment.options import pairs, print_json
 from augment.places import RUNS
 from augment.report.commands import report
@@ -84,7 +85,8 @@ def serve(
     serve_them(files, {"cron": cron, "timezone": timezone, "watch": watch}, alert)
 
 
-for verb in (commands.finetune, evaluate, lift, subject, report, review, verify):
+app.command("compare-thresholds")(compare_thresholds)
+for verb in (filter, commands.finetune, evaluate, lift, subject, report, review, verify):
     app.command()(verb)
 app.add_typer(commands.adapter, name="adapter")
 
@@ -138,16 +140,16 @@ def explain(
 ) -> None:
     """Tell a row's whole story.
 
-    Its parents, who made it, with what words and settings, its scores and the verdict. Example:
+    Its parents, who made it, with what words and settings, its scores beside their limits, the verdict. Example:
     augment explain 1a2b3c4d
     """
-    from augment.explain import story
+    from augment.explain import readable, story
 
     told = story(id, run)
     if json:
         print_json(told)
         return
-    for title, value in told.items():
+    for title, value in readable(told).items():
         _print_part(title, value)
 
 

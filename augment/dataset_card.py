@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Sequence
 from typing import Any
 
 import orjson
@@ -95,7 +96,7 @@ def dataset_card(plan: Plan, summary: Summary) -> str:
         "task_categories": _tasks(plan),
         "size_categories": [size],
         "tags": ["synthetic", "augmented"],
-        "configs": [{"config_name": "default", "data_files": [{"split": "train", "path": files}]}],
+        "configs": _configs(files),
     }
     models = ", ".join(f"{each.name}:{each.model} {each.revision}".strip() for each in plan.engines)
     lines = [
@@ -126,11 +127,53 @@ def dataset_card(plan: Plan, summary: Summary) -> str:
 
 def reviewed_card(card: str, before: dict[str, Any], after: dict[str, Any], version: int, parent: str) -> str:
     """The card of the version that grew from `card`'s by review: other counts, the version, and what people decided."""
+    told = f"Version {version}; people reviewed {parent}, and nothing was generated."
+    return "\n".join([*_reworked(card, before, after, told), "", *review_lines(after.get("review"))])
+
+
+def sifted_card(card: str, before: dict[str, Any], after: dict[str, Any], parent: str, filters: Sequence[str]) -> str:
+    """The card of a run that was sifted anew from `card`'s: other counts and filters."""
+    kept, _, review = card.partition("\n## Review\n")
+    told = f"Sifted anew from {parent}; nothing was generated."
+    lines = _reworked(kept, before, after, told)
+    place = next((number for number, line in enumerate(lines) if line.startswith("* Filters: ")), None)
+    if place is not None:
+        lines[place] = f"* Filters: {', '.join(filters) or 'none'}"
+    return "\n".join([*lines, "", *(["## Review", review] if review else [])])
+
+
+def _reworked(card: str, before: dict[str, Any], after: dict[str, Any], told: str) -> list[str]:
+    """The lines of a card with the counts of `after` in the place of those of `before`, and how that came."""
     card, _, _ = card.partition("\n## Review\n")
     card = card.replace(Summary(before).to_markdown(), Summary(after).to_markdown())
     card = card.replace(f"{before['kept']:,} variants of", f"{after['kept']:,} variants of", 1)
-    lines = [line for line in card.rstrip().split("\n") if not line.startswith("Version ")]
+    lines = [line for line in card.rstrip().split("\n") if not line.startswith(("Version ", "Sifted anew from "))]
     place = next((number for number, line in enumerate(lines) if line.startswith("* Generators: ")), len(lines))
-    told = f"Version {version}; people reviewed {parent}, and nothing was generated."
     lines[place - 1 : place] = [told, ""]
-    return "\n".join([*lines, "", *review_lines(after.get("review"))])
+    return lines
+
+
+def file_card(name: str, counts: dict[str, Any], filters: Sequence[str]) -> str:
+    """The card of a dataset that was sifted from anybody's file."""
+    size = next((label for limit, label in _SIZES if counts["kept"] < limit), "n>1M")
+    front = {"size_categories": [size], "configs": _configs("curated/train.parquet")}
+    lines = [
+        "---",
+        *(f"{key}: {orjson.dumps(value).decode()}" for key, value in front.items()),
+        "---",
+        f"# {_line(name)}, filtered",
+        "",
+        f"{counts['kept']:,} of {counts['rows_in']:,} rows; nothing was generated.",
+        "",
+        f"* Filters: {', '.join(filters) or 'none'}",
+        "",
+        "Columns: `prompt`, `response`, `label`, the source's others, and how each row scored.",
+        "",
+        Summary(counts).to_markdown(),
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _configs(files: str) -> list[dict[str, Any]]:
+    return [{"config_name": "default", "data_files": [{"split": "train", "path": files}]}]

@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 import polars as pl
 
-from augment.errors import RunError
+from augment.errors import RecipeError, RunError
 from augment.images.store import pictures
 from augment.manifest import manifest_of
 from augment.places import home
@@ -16,6 +16,7 @@ from augment.records import PICTURE, REVIEWED, SCHEMA, VERDICT
 from augment.replies import ReplyStore
 from augment.review.verdicts import Verdicts
 from augment.runs import finished_runs
+from filters.chain import chain_of_record
 
 
 def find_row(id: str, run: Path | None) -> tuple[Path, dict[str, Any]]:
@@ -81,7 +82,29 @@ def story(id: str, run: Path | None) -> dict[str, Any]:
         told |= _exchange(row["reply_key"])
     if scores:
         told["scores"] = scores
+        told |= _judged(folder, row)
     return told
+
+
+def readable(told: dict[str, Any]) -> dict[str, Any]:
+    """A story for people: each score beside what it is held against."""
+    limits, scores = told.get("limits", {}), told.get("scores", {})
+    scores = {name: f"{value} ({limits[name]})" if name in limits else value for name, value in scores.items()}
+    return {name: scores if name == "scores" else each for name, each in told.items() if name != "limits"}
+
+
+def _judged(folder: Path, row: dict[str, Any]) -> dict[str, Any]:
+    """What the run's filters hold the row's scores against, and every reason for which they would drop it."""
+    record = manifest_of(folder).get("filters")
+    try:
+        chain = chain_of_record(record or [], {})
+    except RecipeError:
+        return {}  # made with filters that are not installed here
+    limits = {name: limit for name, limit in chain.bounds().items() if row.get(name) is not None}
+    frame = pl.DataFrame([{name: row.get(name) for name in chain.scores}], schema=chain.scores)
+    reasons = chain.reasons(frame)[0].to_list()
+    more = {"all reasons": ", ".join(reasons)} if len(reasons) > 1 else {}
+    return {"limits": limits, **more} if limits else more
 
 
 def _reviewed(folder: Path, row: dict[str, Any]) -> dict[str, Any]:

@@ -119,7 +119,17 @@ def curate(
             sifted = sift(plan, candidates, context)
             workshop.keep(sifted)
             tally.add(sifted)
+            tally.sieve.add(plan.chain, sifted)
             return sifted
+
+        def choose() -> None:
+            chosen = plan.chain.select(workshop.kept(), context)
+            if "reviewed" in chosen.columns:
+                chosen = prevailing(chosen, plan.exam)
+            workshop.rejudge(chosen)
+            tally.put_out(chosen)
+            tally.sieve.put_out(plan.chain, chosen)
+            log.info("%s of %s kept variants chosen", f"{tally.kept:,}", f"{len(chosen):,}")
 
         def take_over() -> None:
             for candidates in carried(plan):
@@ -158,6 +168,8 @@ def curate(
             seconds = stage.seconds(time.perf_counter() - started)
             if not stage(f"{name} part {part}", partial(stretch, seconds)):
                 break
+        if plan.chain.selections and tally.kept:
+            stage("choose among what is kept", choose)
         if (quality := context.memory.get(QUALITY)) is not None:
             tally.checks["label_check"] = quality
         summary = summarise(plan, tally, quota.short(), time.perf_counter() - started)

@@ -29,6 +29,11 @@ BLOCK = 2000
 """About how many rows are in memory at once while the files are written."""
 
 
+def with_places(seeds: pl.DataFrame, places: pl.Series) -> pl.DataFrame:
+    """Seeds with the columns of `POSITION`: each before its candidates."""
+    return seeds.with_columns(places.alias("_position"), pl.lit(-1, pl.Int64).alias("_candidate"))
+
+
 def _as_it_is(frame: pl.DataFrame) -> pl.DataFrame:
     return frame
 
@@ -102,6 +107,20 @@ class Workshop:
         positions = sifted["_position"].to_numpy()
         self.parts.append((int(positions.min()), int(positions.max()), path))
 
+    def kept(self) -> pl.DataFrame:
+        """All kept candidates, in the order in which they will be published."""
+        frames = [pl.scan_parquet(path, glob=False).filter(pl.col("dropped_by").is_null()) for _, _, path in self.parts]
+        return pl.concat(frames, how="diagonal").sort(*POSITION).collect()
+
+    def rejudge(self, judged: pl.DataFrame) -> None:
+        """Put candidates in the place of what was kept on disk of them: with the verdict and scores they have here."""
+        for _, _, path in self.parts:
+            held = pl.read_parquet(path, glob=False)
+            here = judged.join(held.select(POSITION), on=list(POSITION), how="semi")
+            rest = held.join(here.select(POSITION), on=list(POSITION), how="anti")
+            with _writing(self.folder):
+                pl.concat([rest, here], how="diagonal").write_parquet(path, compression="lz4")
+
     def publish(self, plan: Plan, summary: Summary) -> Path:
         """Write every file beside its place, rename it, and write the manifest last.
 
@@ -119,6 +138,7 @@ class Workshop:
             "content": plan.content,
             "source": {"name": plan.source.name, "fingerprint": plan.source.fingerprint},
             "recipe": plan.recipe.decisive(),
+            "filters": plan.chain.record,
         }
         return self.write(
             Edition(
@@ -166,19 +186,26 @@ class Workshop:
         self._write(MANIFEST, orjson.dumps(record, option=pretty))
         return self.folder
 
-    def _blocks(self, plan: Plan) -> Iterator[tuple[pl.DataFrame, pl.DataFrame]]:
-        """A stretch of seeds and all their candidates, in order, then the next."""
-        step = max(1, BLOCK * len(plan.seeds) // (len(plan.seeds) + plan.total))
-        for start in range(0, len(plan.seeds), step):
+    def blocks(self, positions: int, step: int, content: dict[str, Any]) -> Iterator[tuple[int, pl.DataFrame]]:
+        """All candidates in order, `step` of the `positions` at a time: the first of those, and their candidates.
+
+        `content` are the columns of a block without any.
+        """
+        for start in range(0, positions, step):
             end = start + step
             paths = [path for low, high, path in self.parts if low < end and high >= start]
             if paths:
                 here = pl.col("_position").is_between(start, end - 1)
                 frames = [pl.scan_parquet(path, glob=False).filter(here).collect() for path in paths]
-                rows = pl.concat(frames, how="diagonal").sort(*POSITION)
+                yield start, pl.concat(frames, how="diagonal").sort(*POSITION)
             else:
-                content = {**SCHEMA, **VERDICT, **(PICTURE if plan.pictured else {})}
-                rows = pl.DataFrame(schema={**content, **POSITION})
+                yield start, pl.DataFrame(schema={**content, **POSITION})
+
+    def _blocks(self, plan: Plan) -> Iterator[tuple[pl.DataFrame, pl.DataFrame]]:
+        """A stretch of seeds and all their candidates, in order, then the next."""
+        step = max(1, BLOCK * len(plan.seeds) // (len(plan.seeds) + plan.total))
+        content = {**SCHEMA, **VERDICT, **(PICTURE if plan.pictured else {})}
+        for start, rows in self.blocks(len(plan.seeds), step, content):
             yield plan.seeds.slice(start, step), rows
 
     def _curated(self, plan: Plan) -> Iterator[pl.DataFrame]:
@@ -187,8 +214,7 @@ class Workshop:
             kept = rows.filter(pl.col("dropped_by").is_null())
             if not plan.recipe.without_seeds:
                 places = pl.int_range(first, first + len(seeds), dtype=pl.Int64, eager=True)
-                parents = seeds.with_columns(places.alias("_position"), pl.lit(-1, pl.Int64).alias("_candidate"))
-                kept = pl.concat([parents, kept], how="diagonal").sort(*POSITION)
+                kept = pl.concat([with_places(seeds, places), kept], how="diagonal").sort(*POSITION)
             first += len(seeds)
             yield kept
 

@@ -112,8 +112,8 @@ def source_of(
     holdout: float | None = None,
 ) -> Source:
     """The source that `tables` make, as `open_source` would have read them."""
-    _check_told(tables, columns or {})
-    mappings = [_mapping(table, {**card.columns, **(columns or {})}) for table in tables]
+    check_told(tables, columns or {})
+    mappings = [mapping_of(table, {**card.columns, **(columns or {})}) for table in tables]
     notes = dict.fromkeys(note for _, note in mappings if note)
     source = Path(name).stem if origin == name and not _is_card(name) else name
     good: dict[str, tuple[str | None, ...]] = {}
@@ -122,7 +122,7 @@ def source_of(
         for place, reason, text in table.bad:
             bad.append((None, text, None, None, reason, place))
         for place, record in table.rows:
-            row, fault = _row(record, mapping)
+            row, fault = row_of(record, mapping)
             key = row_id(row["prompt"] or "", row["response"], row["label"])
             fault = fault or ("duplicate row" if key in good else None)
             if fault is None:
@@ -254,7 +254,12 @@ def _hidden(path: Path, folder: Path) -> bool:
     return any(part.startswith(".") for part in path.relative_to(folder).parts)
 
 
-def _check_told(tables: Sequence[Table], told: Mapping[str, str]) -> None:
+def check_told(tables: Sequence[Table], told: Mapping[str, str]) -> None:
+    """Whether `--map` names columns of ours, and of the tables.
+
+    Raises:
+        SourceError: it does not.
+    """
     present = list(dict.fromkeys(name for table in tables for name in table.columns))
     for ours, theirs in told.items():
         if ours not in COMMON_NAMES:
@@ -263,8 +268,12 @@ def _check_told(tables: Sequence[Table], told: Mapping[str, str]) -> None:
             raise SourceError(f"no column '{theirs}' in the source; it has: {', '.join(present)}")
 
 
-def _mapping(table: Table, wanted: Mapping[str, str]) -> tuple[dict[str, str], str]:
-    """Our column names to one table's, as told or by common names, and a note on what was guessed ("": nothing)."""
+def mapping_of(table: Table, wanted: Mapping[str, str]) -> tuple[dict[str, str], str]:
+    """Our column names to one table's, as told or by common names, and a note on what was guessed ("": nothing).
+
+    Raises:
+        SourceError: no column looks like a prompt.
+    """
     found = {ours: theirs for ours, theirs in wanted.items() if theirs in table.columns}
     guessed = []
     lower = {name.lower(): name for name in reversed(table.columns)}
@@ -280,7 +289,7 @@ def _mapping(table: Table, wanted: Mapping[str, str]) -> tuple[dict[str, str], s
     return found, f"columns guessed: {', '.join(guessed)} (change with --map)" if guessed else ""
 
 
-def _row(record: Mapping[str, Any], mapping: Mapping[str, str]) -> tuple[dict[str, Any], str | None]:
+def row_of(record: Mapping[str, Any], mapping: Mapping[str, str]) -> tuple[dict[str, Any], str | None]:
     """The record under our names, and why it cannot be used (None when it can)."""
     row: dict[str, Any] = {}
     fault = None

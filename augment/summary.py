@@ -10,6 +10,8 @@ import polars as pl
 
 from augment.plan import Plan
 from augment.records import Reply
+from augment.sieve import Sieve, harsh
+from filters.chain import Chain
 from filters.pictures.image_dup import memorisation
 
 FAILED = "engine"
@@ -23,7 +25,7 @@ class Tally:
     `carried` of the kept come from the parent run, where there is one.
     `tokens_in`, `tokens_out` and `requests_sent` are what this run paid; reused replies cost nothing.
     Of the kept pictures that a model drew (`drawn`), `near_copies` are nearly some seed: the memorisation rate.
-    `checks` is how far the judges of pictures turn away real ones (`label_check`).
+    `checks` is how far the judges of pictures turn away real ones (`label_check`); `sieve` how hard filters sift.
     """
 
     target: int = 0
@@ -40,6 +42,7 @@ class Tally:
     near_copies: int = 0
     drawn: int = 0
     checks: dict[str, Any] = field(default_factory=dict)
+    sieve: Sieve = field(default_factory=Sieve)
 
     @property
     def failed(self) -> int:
@@ -77,6 +80,15 @@ class Tally:
             else:
                 self.reasons[dropped_by, reason] += count
                 counts["failed" if dropped_by == FAILED else "rejected"] += count
+
+    def put_out(self, chosen: pl.DataFrame) -> None:
+        """Count, of rows that were kept, those that a selection dropped."""
+        out = chosen.filter(pl.col("dropped_by").is_not_null())
+        for generator, name, reason, count in out.group_by("generator", "dropped_by", "reason").len().iter_rows():
+            counts = self.per_generator[generator]
+            self.kept, counts["kept"] = self.kept - count, counts["kept"] - count
+            counts["rejected"] += count
+            self.reasons[name, reason] += count
 
 
 def drawn_by_model() -> pl.Expr:
@@ -116,7 +128,7 @@ class Summary:
             lines += ["", "| dropped by | reason | rows |", "|---|---|---|"]
             for name, reasons in counts["rejected"].items():
                 lines += [f"| {name} | {reason} | {count:,} |" for reason, count in reasons.items()]
-        if told := picture_lines(counts):
+        if told := [*picture_lines(counts), *harsh(counts.get("sieve", []))]:
             lines += ["", *(f"* {line}" for line in told)]
         return "\n".join(lines)
 
@@ -150,34 +162,17 @@ def summarise(plan: Plan, tally: Tally, short: pl.DataFrame, seconds: float) -> 
     """
     source = plan.source
     unused = len(source.seeds) - len(plan.seeds)
-    own_exam = len(source.exam)
-    reasons: dict[str, dict[str, int]] = {}
-    failures: dict[str, int] = {}
-    for (name, reason), count in sorted(tally.reasons.items()):
-        if name == FAILED:
-            failures[reason] = count
-        else:
-            reasons.setdefault(name, {})[reason] = count
     counts = {
         "source": source.name,
         "rows_in": source.rows_in,
         "seeds": len(plan.seeds),
-        "exam": own_exam,
+        "exam": len(source.exam),
         "source_rejected": len(source.rejected),
         "unused": unused,
         "target": tally.target,
         "carried": tally.carried,
-        "candidates": tally.candidates,
-        "kept": tally.kept,
-        "rejected": reasons,
-        "failed": tally.failed,
-        "failures": failures,
+        **account(tally, plan.chain),
         "seeds_short": short.to_dicts(),
-        "per_generator": {name: dict(sorted(each.items())) for name, each in sorted(tally.per_generator.items())},
-        "requests_sent": tally.requests_sent,
-        "replies_reused": tally.replies_reused,
-        "tokens_in": tally.tokens_in,
-        "tokens_out": tally.tokens_out,
         "rounds": tally.rounds,
         "seconds": round(seconds, 3),
     }
@@ -186,8 +181,36 @@ def summarise(plan: Plan, tally: Tally, short: pl.DataFrame, seconds: float) -> 
         counts |= tally.checks
     if plan.verdicts:
         counts["review"] = plan.verdicts.counts()
-    if source.rows_in != len(plan.seeds) + own_exam + len(source.rejected) + unused:
+    if source.rows_in != len(plan.seeds) + counts["exam"] + len(source.rejected) + unused:
         raise AssertionError(f"source rows unaccounted for: {counts}")
-    if tally.candidates != tally.kept + tally.rejected + tally.failed:
-        raise AssertionError(f"candidates unaccounted for: {counts}")
     return Summary(counts)
+
+
+def account(tally: Tally, chain: Chain) -> dict[str, Any]:
+    """What became of the candidates, for a summary: kept, rejected by whom and why, failed, and what was paid.
+
+    Raises:
+        AssertionError: a candidate is unaccounted for, which is a defect of ours.
+    """
+    reasons: dict[str, dict[str, int]] = {}
+    failures: dict[str, int] = {}
+    for (name, reason), count in sorted(tally.reasons.items()):
+        if name == FAILED:
+            failures[reason] = count
+        else:
+            reasons.setdefault(name, {})[reason] = count
+    if tally.candidates != tally.kept + tally.rejected + tally.failed:
+        raise AssertionError(f"candidates unaccounted for: {tally}")
+    return {
+        "candidates": tally.candidates,
+        "kept": tally.kept,
+        "rejected": reasons,
+        "failed": tally.failed,
+        "failures": failures,
+        "per_generator": {name: dict(sorted(each.items())) for name, each in sorted(tally.per_generator.items())},
+        "sieve": tally.sieve.told(chain),
+        "requests_sent": tally.requests_sent,
+        "replies_reused": tally.replies_reused,
+        "tokens_in": tally.tokens_in,
+        "tokens_out": tally.tokens_out,
+    }

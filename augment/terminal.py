@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from augment.plan import Plan
+from augment.sieve import harsh
 from augment.summary import Summary, Tally, picture_lines, total_rejected
 
 PLAIN_EVERY = 10.0
@@ -115,6 +116,8 @@ def print_summary(summary: Summary, console: Console) -> None:
         console.print(table)
     for line in picture_lines(counts):
         say(line)
+    for line in harsh(counts.get("sieve", [])):
+        console.print(f"! {line}", style="bold", highlight=False, soft_wrap=True)
     if counts["seeds_short"]:
         missing = counts["target"] - counts["kept"]
         say(f"seeds short of their share: {len(counts['seeds_short']):,}, by {missing:,} variants (see summary.json)")

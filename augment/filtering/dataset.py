@@ -1,0 +1,116 @@
+"""What is sifted: rows in blocks, with all that filters may look at besides them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from augment.errors import RecipeError
+from augment.records import VERDICT
+from augment.registry import closest
+from augment.review.guard import prevailing
+from filters import Context, limits_of
+from filters.chain import Chain, chain_of, chain_of_record
+
+BLOCK = 50_000
+"""Rows that are in memory at once."""
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Rows to sift, and where they come from. `digest` is the identity of their content.
+
+    `blocks` gives the rows in order, with the columns of the dataset, of `POSITION` and of `VERDICT`; a row that has
+    a verdict of `settled` keeps it. `lost` are rows that never were candidates. `seeds` are published before their
+    candidates; `positions` says how many places there are in `_position`. `scored` is the record of the chain that gave
+    the rows the scores that they have, `against` whether it compared them with another exam than filters would now.
+    `columns` are published besides those of every dataset and the scores; `manifest` and `summary` are of the run
+    `folder` that the rows were published in before, if they were, and `owners` the ids of its seeds, place by place.
+    """
+
+    name: str
+    digest: str
+    blocks: Callable[[], Iterator[pl.DataFrame]]
+    context: Callable[[], Context]
+    settled: Callable[[], pl.Expr]
+    positions: int
+    seeds: pl.DataFrame
+    lost: pl.DataFrame
+    columns: dict[str, Any]
+    scored: Sequence[Mapping[str, Any]] = ()
+    against: bool = False
+    notes: tuple[str, ...] = ()
+    manifest: Mapping[str, Any] = field(default_factory=dict)
+    summary: Mapping[str, Any] = field(default_factory=dict)
+    folder: Path | None = None
+    owners: pl.Series | None = None
+
+    def chain(self, names: Sequence[str] | None, settings: Mapping[str, Mapping[str, Any]]) -> Chain:
+        """The chain that is called for; without names the one that the rows went through.
+
+        A filter that both have keeps the settings it had, where no other are given.
+
+        Raises:
+            RecipeError: as `filters.chain.chain_of`.
+        """
+        had = {each["name"]: each["settings"] for each in self.scored}
+        if names is None and self.scored:
+            return chain_of_record(self.scored, settings)
+        wanted = chain_of(names or ["default"], settings)
+        record = [{**each, "settings": had.get(each["name"], each["settings"])} for each in wanted.record]
+        return chain_of_record(record, settings)
+
+    def held(self, chain: Chain) -> frozenset[str]:
+        """The filters whose scores are those that they gave the rows before: only their limits may be others."""
+        had = {each["name"]: each["settings"] for each in self.scored}
+        found = set()
+        for told in chain.record:
+            name, now = told["name"], told["settings"]
+            each = next(each for each in chain.filters if each.name == name)
+            decisive = now.keys() - {limit.split()[-1] for limits in limits_of(each).values() for limit in limits}
+            stale = self.against and getattr(each, "reads_exam", False)
+            if name in had and not stale and all(had[name].get(key, _NOTHING) == now[key] for key in decisive):
+                found.add(name)
+        return frozenset(found)
+
+
+_NOTHING = object()
+
+
+def sifted(
+    dataset: Dataset, chain: Chain, context: Context, held: frozenset[str] | None = None
+) -> Iterator[pl.DataFrame]:
+    """The blocks as the chain leaves them, before its selections; filters `held` are not asked for scores again.
+
+    They have a column `_before` besides: whether the row was kept until now.
+    """
+    known = dataset.held(chain) if held is None else held
+    for candidates in dataset.blocks():
+        block = candidates.with_columns(pl.col("dropped_by").is_null().alias("_before"))
+        settled = block.select(dataset.settled()).to_series()
+        fixed, rows = block.filter(settled), block.filter(~settled)
+        out = chain.sift(rows.drop(VERDICT), context, known)
+        if "reviewed" in out.columns:
+            out = prevailing(out, context.exam)
+        yield pl.concat([out, fixed], how="diagonal")
+
+
+def setting_of(chain: Chain, path: str) -> tuple[str, str]:
+    """The filter and its setting that `near_dup.threshold` names.
+
+    Raises:
+        RecipeError: the chain has no such filter, or the filter no such setting.
+    """
+    name, dot, key = path.partition(".")
+    known = {each["name"]: sorted(each["settings"]) for each in chain.record}
+    if not dot or not key:
+        raise RecipeError(f"'{path}' is not FILTER.SETTING, for example near_dup.threshold")
+    if name not in known:
+        raise RecipeError(f"filter '{name}' is not in the chain; {closest(name, sorted(known))}")
+    if key not in known[name]:
+        raise RecipeError(f"filter '{name}' has no setting '{key}'; known: {', '.join(known[name]) or 'none'}")
+    return name, key

@@ -1,0 +1,161 @@
+"""A finished run as a dataset to sift: all its candidates, also those that it rejected, with the scores they have."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import orjson
+import polars as pl
+import pyarrow.parquet as pq
+
+from augment import generators
+from augment.errors import AugmentError, RunError
+from augment.filtering.dataset import BLOCK, Dataset
+from augment.lineage import REJECTED_ROWS, ROWS, parent_of
+from augment.manifest import holds_pictures, manifest_of
+from augment.records import POSITION, REVIEWED, SCHEMA, VERDICT
+from augment.reopen import reopened
+from augment.sources import open_source
+from filters import TABLE, Context
+from filters.chain import chain_of
+
+log = logging.getLogger(__name__)
+
+
+def of_run(folder: Path, path: Path | None = None, exam: str | None = None) -> Dataset:
+    """The candidates of a run; `path` is where its source's files are now, `exam` a further one to hold them against.
+
+    What it published comes first, so that the same chain decides the same once more.
+
+    Raises:
+        RunError: it is no finished run of texts, or its files are not those that its manifest names.
+        SourceError: the exam cannot be read.
+    """
+    parent = parent_of(folder)
+    manifest = manifest_of(folder)
+    if holds_pictures(manifest):
+        raise RunError(
+            f"{folder} holds pictures, and augment filter sifts texts; make the run again with other settings "
+            "(--set FILTER.SETTING=VALUE): what was drawn is not drawn again"
+        )
+    summary: dict[str, Any] = orjson.loads((folder / "summary.json").read_bytes())
+    rows = pl.scan_parquet(folder / ROWS, glob=False)
+    rejected = pl.scan_parquet(folder / REJECTED_ROWS, glob=False)
+    scored = manifest.get("filters") or _record(manifest)
+    schema = rejected.collect_schema()
+    own = {name: schema[name] for name in schema if name in REVIEWED or name in manifest.get("columns", ())}
+    columns = {**SCHEMA, **own, **_scores(scored, schema)}
+    further = open_source(exam, holdout=0.0).seeds if exam else pl.DataFrame(schema=SCHEMA)
+    alone = "columns" in manifest  # it was made from a file, whose rows are nobody's variants
+    is_seed = pl.lit(False) if alone else (pl.col("generator") == "seed").fill_null(False)
+    owner = pl.col("id") if alone else pl.coalesce(pl.col("parents").list.first(), "id")
+    seeds = rows.filter(is_seed).select(list(SCHEMA)).collect()
+    never = is_seed | (pl.col("dropped_by") == "source").fill_null(False)
+    places = _places(
+        [
+            seeds.lazy().select(pl.col("id").alias("_seed")),
+            *(frame.select(owner.alias("_seed")) for frame in (rows, rejected)),
+        ]
+    )
+    return Dataset(
+        name=manifest.get("name") or folder.resolve().name,
+        digest=parent.digest,
+        blocks=partial(_blocks, folder, places, columns, never, owner),
+        context=partial(_context, manifest, summary, seeds, path, further),
+        settled=lambda: pl.col("dropped_by").is_not_null() & ~pl.col("dropped_by").is_in(list(TABLE.targets())),
+        positions=len(places),
+        seeds=seeds,
+        lost=rejected.filter(never).select(*SCHEMA, *VERDICT).collect(),
+        columns=own,
+        scored=scored,
+        against=exam is not None,
+        manifest={**manifest, "parent": parent.named()},
+        summary=summary,
+        folder=folder,
+        owners=None if alone else places["_seed"],
+    )
+
+
+def _record(manifest: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The chain of a run that did not write it down: that of its recipe, as filters are now."""
+    recipe = manifest.get("recipe") or {}
+    names = recipe.get("filters") or ["default"]
+    chain = chain_of(names)
+    known = {each.name for each in chain.filters}
+    return chain_of(
+        names, {name: each for name, each in (recipe.get("settings") or {}).items() if name in known}
+    ).record
+
+
+def _scores(scored: Sequence[Mapping[str, Any]], schema: Mapping[str, Any]) -> dict[str, Any]:
+    """The score columns that the rows have."""
+    known = TABLE.targets()
+    found = [name for each in scored if each["name"] in known for name in TABLE.load(each["name"]).scores]
+    return {name: schema[name] for name in found if name in schema}
+
+
+def _places(owners: Sequence[pl.LazyFrame]) -> pl.DataFrame:
+    """Each row that others come from (`_seed`) with its place: the order in which they were published."""
+    found = pl.concat(owners).filter(pl.col("_seed").is_not_null()).unique(maintain_order=True).collect()
+    return found.with_columns(pl.int_range(pl.len(), dtype=pl.Int64).alias("_position"))
+
+
+def _blocks(
+    folder: Path, places: pl.DataFrame, columns: Mapping[str, Any], never: pl.Expr, owner: pl.Expr
+) -> Iterator[pl.DataFrame]:
+    """The candidates: what was published, in its order, then what was not."""
+    schema = {**columns, **VERDICT}
+    number = 0
+    for name in (ROWS, REJECTED_ROWS):
+        with pq.ParquetFile(folder / name) as file:
+            wanted = [each for each in file.schema_arrow.names if each in schema]
+            for batch in file.iter_batches(BLOCK, columns=wanted):
+                whole = pl.concat([pl.DataFrame(schema=schema), pl.DataFrame(pl.from_arrow(batch))], how="diagonal")
+                frame = whole.filter(~never)
+                if frame.is_empty():
+                    continue
+                numbers = pl.int_range(number, number + len(frame), dtype=pl.Int64, eager=True)
+                number += len(frame)
+                owned = frame.with_columns(owner.alias("_seed"), numbers.alias("_candidate"))
+                yield owned.join(places, on="_seed", how="left", maintain_order="left").select(*schema, *POSITION)
+
+
+def _context(
+    manifest: Mapping[str, Any],
+    summary: Mapping[str, Any],
+    seeds: pl.DataFrame,
+    path: Path | None,
+    further: pl.DataFrame,
+) -> Context:
+    """What filters may look at. The exam is read anew from the run's source, for no run folder holds it.
+
+    Raises:
+        RunError: the source cannot be read.
+    """
+    recipe = manifest.get("recipe") or {}
+    exam = further
+    if "columns" in manifest:
+        held_out = [open_source(recipe["exam"], holdout=0.0).seeds] if recipe.get("exam") else []
+        return Context(seeds=seeds, exam=pl.concat([*held_out, further]))
+    if recipe.get("without_seeds") or summary.get("exam") or recipe.get("exam"):
+        try:
+            source, held_out = reopened(manifest, path)
+        except AugmentError as error:
+            raise RunError(
+                f"{recipe.get('source')}, from which the run was made, cannot be read: {error}; put it back, or name "
+                "its files with --path"
+            ) from None
+        if source.fingerprint != manifest["source"]["fingerprint"]:
+            log.warning("%s is not what it was when the run was made; its exam is held against the rows as it is now",
+                        source.name)  # fmt: skip
+        exam = pl.concat([held_out, further])
+        seeds = source.seeds if seeds.is_empty() else seeds
+    known = [
+        generators.TABLE.load(name) for name in summary.get("per_generator", {}) if name in generators.TABLE.targets()
+    ]
+    adds = frozenset(each.name for each in known if each.adds_facts)
+    return Context(seeds=seeds, exam=exam, adds_facts=adds)

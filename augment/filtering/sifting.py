@@ -1,0 +1,51 @@
+"""One sifting from what a user asked for to the published folder, with progress, and an end when it is asked for."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from augment.errors import Interrupted
+from augment.filtering.dataset import Dataset
+from augment.filtering.edition import Filtered, filtered
+from augment.stopping import stoppable
+from augment.summary import Tally
+from augment.terminal import watch
+
+TOP = "top_k"
+
+
+def sift(
+    dataset: Dataset,
+    names: Sequence[str] | None,
+    settings: Mapping[str, Mapping[str, Any]],
+    console: Console,
+    *,
+    top_k: int | None = None,
+    out: Path | None = None,
+    overwrite: bool = False,
+) -> Filtered:
+    """Sift and publish; `top_k` adds the filter of that name with so many.
+
+    Raises:
+        AugmentError: what the user asked for does not go together, or cannot be read or written.
+    """
+    for note in dataset.notes:
+        console.print(f"{dataset.name}: {note}", highlight=False, soft_wrap=True, markup=False)
+    if top_k is not None:
+        had = [each["name"] for each in dataset.scored] or ["default"]
+        names = [*dict.fromkeys([*(names if names is not None else had), TOP])]
+        settings = {**settings, TOP: {**settings.get(TOP, {}), "k": top_k}}
+    chain = dataset.chain(names, settings)
+    tally, stop = Tally(), threading.Event()
+
+    def check() -> None:
+        if stop.is_set():
+            raise Interrupted("stopped before every row was sifted")
+
+    with stoppable(console, stop.set, "the rows at hand"), watch(tally, console):
+        return filtered(dataset, chain, tally, out=out, overwrite=overwrite, check=check)
