@@ -116,8 +116,8 @@ class Workshop:
         """Put candidates in the place of what was kept on disk of them: with the verdict and scores they have here."""
         for _, _, path in self.parts:
             held = pl.read_parquet(path, glob=False)
-            here = judged.join(held.select(POSITION), on=list(POSITION), how="semi")
-            rest = held.join(here.select(POSITION), on=list(POSITION), how="anti")
+            here = judged.join(held.select(list(POSITION)), on=list(POSITION), how="semi")
+            rest = held.join(here.select(list(POSITION)), on=list(POSITION), how="anti")
             with _writing(self.folder):
                 pl.concat([rest, here], how="diagonal").write_parquet(path, compression="lz4")
 

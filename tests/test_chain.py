@@ -5,9 +5,10 @@ import pytest
 
 from augment.errors import RecipeError
 from augment.records import SCHEMA, VERDICT
-from filters import DEFAULT, DEFAULTS, TABLE, modalities_of
-from filters.chain import PICTURED, chain_of
+from filters import COSTS, DEFAULT, DEFAULTS, TABLE, cost_of, modalities_of
+from filters.chain import PICTURED, Chain, chain_of, chain_of_record
 from tests.filter_rows import context_of, rows, sample
+from tests.filtering.selection import First
 from tests.images import picture_rows
 
 SEEDS = [
@@ -31,10 +32,71 @@ def test_every_row_comes_back_in_order_with_all_scores_and_a_verdict():
     assert {name: out.schema[name] for name in chain.scores} == chain.scores
 
 
-def test_a_row_is_not_scored_after_it_was_dropped():
+def test_a_dropped_row_has_the_scores_of_every_row_filter_and_of_no_other():
     context = context_of(SEEDS)
-    out = chain_of(["default"]).sift(variants(context, ("s0", "疼", SEEDS[0][1])), context)
+    chain = chain_of(["default"])
+    out = chain.sift(variants(context, ("s0", "疼", SEEDS[0][1])), context)
     assert out["length_prompt"][0] == 1 and out["near_dup_jaccard"][0] is None
+    assert out["parent_band_similarity"][0] is not None
+
+
+def test_every_reason_of_a_row_is_told_the_first_one_decides():
+    context = context_of(SEEDS)
+    chain = chain_of(["default"])
+    frame = variants(context, ("s0", "吃" * 40, SEEDS[0][1]), ("s0", "着凉后干咳，14天了还不见好，要紧吗", SEEDS[0][1]))
+    out = chain.sift(frame, context)
+    told = chain.reasons(out).to_list()
+    assert told[1] == [] and out["dropped_by"][1] is None
+    assert told[0][0] == f"{out['dropped_by'][0]}: {out['reason'][0]}" == "repetition: repeats a phrase over and over"
+    assert "parent_band: unrelated to its parent" in told[0][1:]
+
+
+def test_a_chain_is_in_the_order_of_cost():
+    chain = chain_of(["near_dup", "exact_dup", "length", "contamination"])
+    assert [each.name for each in chain.filters] == ["length", "contamination", "near_dup", "exact_dup"]
+    with_selection = sorted([First(2), *chain.filters], key=lambda each: COSTS.index(cost_of(each)))
+    assert with_selection[-1] == First(2)
+
+
+def test_scores_that_hold_are_kept_and_stale_ones_are_made_anew():
+    context = context_of(SEEDS)
+    chain = chain_of(["length", "near_dup"])
+    first = chain.sift(variants(context, ("s0", "疼", None), ("s0", "干咳两周了还没好，是正常的吗", None)), context)
+    marked = first.with_columns(pl.lit(7, dtype=pl.Int64).alias("length_prompt"))
+    assert chain.sift(marked, context, {"length"})["length_prompt"].to_list() == [7, 7]
+    assert chain.sift(marked, context)["length_prompt"].to_list() == first["length_prompt"].to_list()
+    gaps = marked.with_columns(
+        pl.when(pl.col("id") == "v0").then(pl.lit(None)).otherwise(pl.col(name)).alias(name)
+        for name in chain.filters[0].scores
+    )
+    assert chain.sift(gaps, context, {"length"})["length_prompt"].to_list() == [1, 7]
+
+
+def test_a_record_gives_the_chain_again_with_what_is_changed():
+    chain = chain_of(["default"], {"near_dup": {"threshold": 0.8}})
+    assert chain_of_record(chain.record, {}) == chain
+    changed = chain_of_record(chain.record, {"length": {"min_prompt": 9}})
+    assert changed.filters[0].min_prompt == 9 and changed.filters[-1].threshold == 0.8
+    with pytest.raises(RecipeError, match="filter 'pii2' has settings but is not in the chain"):
+        chain_of_record(chain.record, {"pii2": {"x": 1}})
+
+
+def test_bounds_say_what_scores_are_held_against():
+    bounds = chain_of(["length", "near_dup"], {"near_dup": {"threshold": 0.8}}).bounds()
+    assert bounds["length_prompt"] == ">= min_prompt 4, <= max_prompt 2000"
+    assert bounds["near_dup_jaccard"] == "< threshold 0.8"
+
+
+def test_selections_choose_among_all_that_is_left_at_once():
+    context = context_of(SEEDS)
+    chain = Chain((*chain_of(["length"]).filters, First(1)))
+    texts = [("s0", f"干咳第{number}周了还没好，是正常的吗", None) for number in range(3)]
+    out = chain.sift(variants(context, *texts, ("s1", "疼", None)), context)
+    assert out["dropped_by"].to_list() == [None, None, None, "length"] and out["first_place"].is_null().all()
+    chosen = chain.select(out.filter(pl.col("dropped_by").is_null()), context)
+    assert chosen["dropped_by"].to_list() == [None, "first", "first"]
+    assert chosen["length_prompt"].is_not_null().all() and chosen["first_place"].to_list() == [0, 1, 2]
+    assert chosen.columns == out.columns
 
 
 def test_a_dropped_row_does_not_stand_in_the_way_of_a_later_one():
