@@ -30,7 +30,7 @@ TABLE = Table(
         "refusal": "filters.refusal:Refusal",
         "repetition": "filters.repetition:Repetition",
         "sharpness": "filters.pictures.sharpness:Sharpness",
-        "unsafe": "filters.pictures.unsafe:Unsafe",
+        "unsafe_image": "filters.pictures.unsafe_image:UnsafeImage",
     },
 )
 DEFAULT = (
@@ -48,7 +48,7 @@ DEFAULT = (
 
 _PICTURES = (
     "blank",
-    "unsafe",
+    "unsafe_image",
     "exam_image",
     "image_dup",
     "sharpness",

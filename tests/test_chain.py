@@ -155,15 +155,15 @@ def test_a_default_chain_has_filters_of_its_modality_and_no_model(modality):
     chain = chain_of(["default"], modality=modality)
     assert all(modality in modalities_of(each) for each in chain.filters)
     assert [each.name for each in chain.filters] == [
-        name for name in DEFAULTS[modality] if name not in ("unsafe", "image_band")
+        name for name in DEFAULTS[modality] if name not in ("unsafe_image", "image_band")
     ]
     given = chain_of(["default"], {"blank": {"spread": 4}}, modality) if modality != "text" else chain
     assert len(given.filters) == len(chain.filters)
 
 
 def test_a_filter_that_needs_a_model_joins_the_default_chain_with_it():
-    names = [each.name for each in chain_of(["default"], {"unsafe": {"model": "some/model"}}, "image").filters]
-    assert names[:3] == ["blank", "unsafe", "exam_image"]
+    names = [each.name for each in chain_of(["default"], {"unsafe_image": {"model": "some/model"}}, "image").filters]
+    assert names[:3] == ["blank", "unsafe_image", "exam_image"]
 
 
 def test_a_filter_of_another_modality_is_refused():

@@ -38,7 +38,7 @@ class Classifier:
 
     @classmethod
     def load(cls, name: str, setting: str) -> Classifier:
-        """The classifier called `name`; `setting` is where the user wrote it ("unsafe.model").
+        """The classifier called `name`; `setting` is where the user wrote it ("unsafe_image.model").
 
         Raises:
             RecipeError: torch is not installed, or there is no such classifier.

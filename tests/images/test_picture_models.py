@@ -1,4 +1,4 @@
-"""Filters that ask a model: unsafe, image_band, caption_match; with tiny real models."""
+"""Filters that ask a model: unsafe_image, image_band, caption_match; with tiny real models."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from augment.images.store import pictures
 from filters.pictures.caption_match import CaptionMatch
 from filters.pictures.image_band import ImageBand
 from filters.pictures.models import Twin
-from filters.pictures.unsafe import Unsafe
+from filters.pictures.unsafe_image import UnsafeImage
 from tests.images.models import save_clip
 from tests.images.picture_rows import context_of, noisy, reasons, scored, shape, shapes, variants
 from tests.images.test_label_check import BRIGHT, DARK, save_classifier
@@ -32,11 +32,11 @@ def test_what_a_classifier_finds_unsafe_is_dropped(place):
     folder = save_classifier(place / "model", ["SFW", "nsfw"], bright=1)
     context = context_of([(None, DISC)])
     frame = variants(context, ("s0", BRIGHT), ("s0", DARK))
-    out = scored(Unsafe(model=str(folder)), frame, context)
+    out = scored(UnsafeImage(model=str(folder)), frame, context)
     assert out["reason"].to_list() == ["unsafe", None]
-    assert out["unsafe_score"][0] > 0.5 > out["unsafe_score"][1]
-    with pytest.raises(RecipeError, match="unsafe.labels: .* has none of them; its classes are SFW, nsfw"):
-        Unsafe(model=str(folder), labels=("gore",)).score(frame, context_of([(None, DISC)]))
+    assert out["unsafe_image_score"][0] > 0.5 > out["unsafe_image_score"][1]
+    with pytest.raises(RecipeError, match="unsafe_image.labels: .* has none of them; its classes are SFW, nsfw"):
+        UnsafeImage(model=str(folder), labels=("gore",)).score(frame, context_of([(None, DISC)]))
 
 
 def test_vectors_do_not_depend_on_what_comes_with_them(clip):
@@ -151,5 +151,5 @@ def test_models_of_another_kind_are_one_line(place, clip):
     frame = variants(context, ("s0", DISC))
     with pytest.raises(RecipeError, match=r"^image_band.model: .* is not a CLIP or SigLIP that can be loaded: [^\n]*$"):
         ImageBand(model=str(folder)).score(frame, context)
-    with pytest.raises(RecipeError, match=r"^unsafe.model: [^\n]*$"):
-        Unsafe(model=str(place / "empty")).score(frame, context)
+    with pytest.raises(RecipeError, match=r"^unsafe_image.model: [^\n]*$"):
+        UnsafeImage(model=str(place / "empty")).score(frame, context)
