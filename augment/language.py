@@ -18,23 +18,24 @@ _SCRIPTS = {
     "ru": r"[Ѐ-ӿ]",
     "ar": r"[؀-ۿ]",
 }
-_WEIGHTS = {"zh": 4, "en": 1, "ja": 8, "ko": 4, "ru": 1, "ar": 1}
-_COMPILED = {
+WEIGHTS = {"zh": 4, "en": 1, "ja": 8, "ko": 4, "ru": 1, "ar": 1}
+SCRIPTS = {
     name: re.compile(pattern.replace(r"\x{20000}-\x{323AF}", "\U00020000-\U000323af"))
     for name, pattern in _SCRIPTS.items()
 }
+"""A pattern of one character of each script, and above what one counts for."""
 
 
 def language_of(text: str) -> str:
     """The language of one text: "zh", "en", "ja", "ko", "ru", "ar", or "" when it has no letters."""
-    counts = {name: _WEIGHTS[name] * len(pattern.findall(text)) for name, pattern in _COMPILED.items()}
+    counts = {name: WEIGHTS[name] * len(pattern.findall(text)) for name, pattern in SCRIPTS.items()}
     best = max(counts, key=lambda name: counts[name])
     return best if counts[best] else ""
 
 
 def language_expr(text: pl.Expr) -> pl.Expr:
     """`language_of` for a column: a String expression, "" where there are no letters, null for null."""
-    counts = [text.str.count_matches(pattern) * _WEIGHTS[name] for name, pattern in _SCRIPTS.items()]
+    counts = [text.str.count_matches(pattern) * WEIGHTS[name] for name, pattern in _SCRIPTS.items()]
     best = pl.max_horizontal(*counts)
     picked = pl.when(text.is_null()).then(None).when(best == 0).then(pl.lit(""))
     for name, count in zip(_SCRIPTS, counts, strict=True):

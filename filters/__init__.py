@@ -27,9 +27,11 @@ TABLE = Table(
         "near_dup": "filters.near_dup:NearDup",
         "outside_mask": "filters.pictures.outside_mask:OutsideMask",
         "parent_band": "filters.parent_band:ParentBand",
+        "pii": "filters.pii:Pii",
         "refusal": "filters.refusal:Refusal",
         "repetition": "filters.repetition:Repetition",
         "sharpness": "filters.pictures.sharpness:Sharpness",
+        "special_chars": "filters.special_chars:SpecialChars",
         "unsafe_image": "filters.pictures.unsafe_image:UnsafeImage",
     },
 )

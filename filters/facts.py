@@ -30,6 +30,8 @@ class Facts:
     fields: Annotated[tuple[Literal["prompt", "response"], ...], Field(min_length=1)] = ("prompt",)
     check_negations: bool = True
     name: ClassVar[str] = "facts"
+    cost: ClassVar[str] = "row"
+    limits: ClassVar[dict[str, tuple[str, ...]]] = {"facts_negations": ("check_negations",)}
     scores: ClassVar[dict[str, Any]] = {
         "facts_lost": pl.String,
         "facts_added": pl.String,

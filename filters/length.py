@@ -33,6 +33,13 @@ class Length:
     ample: int = 400
     """Characters that a fresh answer may have however short its parent's is."""
     name: ClassVar[str] = "length"
+    cost: ClassVar[str] = "row"
+    limits: ClassVar[dict[str, tuple[str, ...]]] = {
+        "length_prompt": (">= min_prompt", "<= max_prompt"),
+        "length_response": (">= min_response", "<= max_response"),
+        "length_ratio_prompt": (">= min_ratio", "<= max_ratio_prompt"),
+        "length_ratio_response": (">= min_ratio_response", "<= max_ratio_response", "ample"),
+    }
     scores: ClassVar[dict[str, Any]] = {
         "length_prompt": pl.Int64,
         "length_response": pl.Int64,

@@ -35,6 +35,12 @@ class ParentBand:
     lowest: Annotated[float, Field(ge=0, le=1)] = 0.08
     lowest_response: Annotated[float, Field(ge=0, le=1)] = 0.04
     name: ClassVar[str] = "parent_band"
+    cost: ClassVar[str] = "row"
+    limits: ClassVar[dict[str, tuple[str, ...]]] = {
+        "parent_band_similarity": ("<= highest",),
+        "parent_band_prompt": (">= lowest",),
+        "parent_band_response": (">= lowest_response",),
+    }
     scores: ClassVar[dict[str, Any]] = {
         "parent_band_similarity": pl.Float64,
         "parent_band_prompt": pl.Float64,

@@ -70,6 +70,8 @@ class Refusal:
     cut_off: bool = True
     cut_off_from: int = 16
     name: ClassVar[str] = "refusal"
+    cost: ClassVar[str] = "row"
+    limits: ClassVar[dict[str, tuple[str, ...]]] = {"refusal_unfinished": ("< cut_off_from", "cut_off")}
     scores: ClassVar[dict[str, Any]] = {
         "refusal_prompt": pl.String,
         "refusal_response": pl.String,

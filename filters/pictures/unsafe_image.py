@@ -38,7 +38,8 @@ class UnsafeImage:
         columns = [at for at, label in enumerate(classifier.labels) if label.casefold() in wanted]
         if not columns:
             raise RecipeError(
-                f"unsafe_image.labels: {self.model} has none of them; its classes are {', '.join(classifier.labels[:8])}"
+                f"unsafe_image.labels: {self.model} has none of them; its classes are "
+                f"{', '.join(classifier.labels[:8])}"
             )
         pictured = frame["image"].drop_nulls().to_list()
         found = classifier.probabilities(pictured)[:, columns].sum(axis=1).round(4)

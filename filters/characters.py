@@ -1,0 +1,107 @@
+"""How many characters of each kind a text has: letters by script, numbers, punctuation, symbols, and what is none.
+
+One numpy look-up a character instead of one regular expression a kind: 300 Chinese characters take 3 microseconds,
+where counting Han alone by a pattern takes 7.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from augment.language import SCRIPTS
+from filters.fold import code_points
+
+_ROWS = 1 << 12
+_REMEMBERED = 1 << 16  # rows
+_LAST = 0x32400  # the last plane of Han ends here; above are only tags, selectors, private use and nothing
+_GROUPS = ("other", "letter", "mark", "number", "punctuation", "symbol", "blank", "format", "odd")
+_OF_CATEGORY = {"L": 1, "M": 2, "N": 3, "P": 4, "S": 5, "Z": 6}
+_KINDS = len(_GROUPS) * (len(SCRIPTS) + 1)
+
+
+@dataclass(frozen=True)
+class Characters:
+    """Counts of shape (rows, kinds): a kind is a group of characters in a script or in none."""
+
+    counts: NDArray[np.int64]
+
+    def group(self, *names: str) -> NDArray[np.int64]:
+        """Characters a row of these groups: "letter", "mark", "number", "punctuation", "symbol", "blank",
+        "format" (zero-width and the like), "odd" (control, private use, replacement), "other" (unassigned)."""
+        kinds = [_GROUPS.index(name) + len(_GROUPS) * script for name in names for script in range(len(SCRIPTS) + 1)]
+        found: NDArray[np.int64] = self.counts[:, kinds].sum(axis=1)
+        return found
+
+    def scripts(self) -> NDArray[np.int64]:
+        """Characters of shape (rows, scripts) in the ranges of each of `augment.language.SCRIPTS`."""
+        found: NDArray[np.int64] = self.counts.reshape(-1, len(SCRIPTS) + 1, len(_GROUPS))[:, 1:].sum(axis=2)
+        return found
+
+
+def characters(texts: pl.Series, memory: dict[str, Any] | None = None) -> Characters:
+    """What each text consists of; null counts as "".
+
+    `memory` is a context's, where the last texts and their counts are kept for the next filter that asks.
+    """
+    memory = {} if memory is None else memory
+    key = f"characters of {texts.name}"
+    known = memory.get(key)
+    if known is not None and known[0].equals(texts):
+        found: Characters = known[1]
+        return found
+    counts = np.zeros((len(texts), _KINDS), dtype=np.int64)
+    for first in range(0, len(texts), _ROWS):
+        code, _, lengths = code_points(texts[first : first + _ROWS])
+        kind = np.repeat(np.arange(len(lengths)) * _KINDS, lengths)
+        kind += kinds_of(code)
+        counts[first : first + _ROWS] = np.bincount(kind, minlength=len(lengths) * _KINDS).reshape(-1, _KINDS)
+    made = Characters(counts)
+    if len(texts) <= _REMEMBERED:
+        memory[key] = texts, made
+    return made
+
+
+def wordy(code: NDArray[np.uint32]) -> NDArray[np.bool_]:
+    """Which code points are letters or numbers."""
+    return np.take(_wordy(), kinds_of(code))
+
+
+def kinds_of(code: NDArray[np.uint32]) -> NDArray[np.uint8]:
+    """The kind of each code point: its group, plus 9 for each script it is after "none"."""
+    return np.take(_table(), code, mode="clip")
+
+
+@cache
+def _wordy() -> NDArray[np.bool_]:
+    group = np.arange(_KINDS) % len(_GROUPS)
+    return np.isin(group, [_GROUPS.index("letter"), _GROUPS.index("number")])
+
+
+@cache
+def _table() -> NDArray[np.uint8]:
+    table = np.zeros(0x110000, dtype=np.uint8)
+    table[:_LAST] = [_group(chr(code)) for code in range(_LAST)]
+    table[0xE0000:0xE0080] = _GROUPS.index("format")
+    table[0xE0100:0xE01F0] = _GROUPS.index("mark")
+    table[0xF0000:] = _GROUPS.index("odd")
+    everything = "".join(map(chr, range(_LAST)))
+    for script, pattern in enumerate(SCRIPTS.values(), 1):
+        for match in pattern.finditer(everything):
+            table[match.start()] += len(_GROUPS) * script
+    return table
+
+
+def _group(char: str) -> int:
+    category = unicodedata.category(char)
+    if char in "\t\n\r":
+        return _GROUPS.index("blank")
+    if char == "\ufffd" or category in ("Cc", "Co", "Cs"):
+        return _GROUPS.index("odd")
+    return _GROUPS.index("format") if category == "Cf" else _OF_CATEGORY.get(category[0], 0)
