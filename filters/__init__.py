@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Protocol
 import polars as pl
 
 from augment.registry import Table
+from filters.spread import Here, Spread
 
 TABLE = Table(
     "filter",
@@ -70,7 +71,8 @@ class Context:
     `seeds` are the source rows that are augmented and `exam` those held out (columns id, prompt, response,
     label; of pictures all of `augment.records.SCHEMA` and `PICTURE`); `adds_facts` names the generators whose variants
     may state new numbers, `keeps_label` those after which a picture is still what its label says. `memory` is where a
-    corpus filter keeps its index from one batch to the next, under its own name.
+    corpus filter keeps its index from one batch to the next, under its own name, and `spread` maps the work of models
+    over batches: in this process, or over workers (`augment.executors.spreading`).
     """
 
     seeds: pl.DataFrame
@@ -78,6 +80,7 @@ class Context:
     adds_facts: frozenset[str] = frozenset()
     keeps_label: frozenset[str] = frozenset()
     memory: dict[str, Any] = field(default_factory=dict)
+    spread: Spread = field(default_factory=Here)
 
 
 COSTS = ("row", "corpus", "model", "selection")

@@ -12,8 +12,9 @@ from augment.executors.local import Answer, Answered, local
 
 if TYPE_CHECKING:
     from augment.plan import Plan
+    from filters.spread import Spread
 
-__all__ = ["Answer", "Answered", "answering", "local"]
+__all__ = ["Answer", "Answered", "answering", "local", "spreading"]
 
 
 @contextmanager
@@ -35,3 +36,25 @@ def answering(plan: Plan, stop: threading.Event | None = None) -> Iterator[Answe
 
     with on_ray(plan, stop or threading.Event()) as answer:
         yield answer
+
+
+@contextmanager
+def spreading(workers: int | None = None, ray: str | None = None, gpus_per_worker: float = 0.0) -> Iterator[Spread]:
+    """How filters' models work on batches: here, or on Ray workers that live until the block ends.
+
+    Ray is asked where `workers` or `ray` (an address, "auto") is given. The spread is for `filters.Context.spread`.
+
+    Raises:
+        RecipeError: Ray is not installed.
+        EngineError: it does not answer, or has no room for a worker.
+    """
+    if workers is None and ray is None:
+        from filters.spread import Here
+
+        yield Here()
+        return
+    with needs("ray", "ray"):
+        from augment.executors.spread import Wanted, on_ray
+
+    with on_ray(Wanted(workers, ray, gpus_per_worker)) as spread:
+        yield spread

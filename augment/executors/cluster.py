@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from typing import Protocol
 
 import ray
 
@@ -21,7 +22,7 @@ from augment.executors.local import Answer, Answered, in_order, of_engine, writt
 from augment.executors.worker import Assignment, Worker
 from augment.generators import answers_itself
 from augment.plan import Plan, Shard
-from augment.recipe import ImageRecipe, Recipe
+from augment.recipe import ImageRecipe
 from augment.replies import ReplyStore
 from augment.summary import Tally
 
@@ -31,6 +32,17 @@ CARRIED = ("OPENAI_API_KEY", "OPENAI_BASE_URL", "HF_TOKEN")
 """What workers take over from this process's environment; everything else is their node's own."""
 THREADS = 4
 """Calls a worker attends to at once: it gives and takes at the same time."""
+
+
+class Wanted(Protocol):
+    """Workers asked for: how many (None: as many as there is room for), where (None: this host), GPUs for each."""
+
+    @property
+    def workers(self) -> int | None: ...
+    @property
+    def ray(self) -> str | None: ...
+    @property
+    def gpus_per_worker(self) -> float: ...
 
 
 @contextmanager
@@ -51,7 +63,7 @@ def on_ray(plan: Plan, stop: threading.Event) -> Iterator[Answer]:
         {name: os.environ[name] for name in CARRIED if name in os.environ},
     )
     who = (plan.engine.name, plan.engine.model, plan.engine.revision) if plan.engine else None
-    with _connected(recipe):
+    with connected(recipe):
         actor = ray.remote(Worker).options(
             num_cpus=1,
             num_gpus=recipe.gpus_per_worker,
@@ -60,7 +72,7 @@ def on_ray(plan: Plan, stop: threading.Event) -> Iterator[Answer]:
             scheduling_strategy="SPREAD",
             enable_task_events=False,
         )
-        crew = Crew(actor.remote, assignment, who, _workers(recipe), stop)
+        crew = Crew(actor.remote, assignment, who, room_for(recipe), stop)
         try:
             yield partial(_answer, crew)
         finally:
@@ -73,33 +85,33 @@ def _answer(crew: Crew, plan: Plan, shards: Iterable[Shard], store: ReplyStore, 
     return in_order(plan, works, store, tally, crew.generate, of_engine(plan, store, everyone=True))
 
 
-def _workers(recipe: Recipe) -> int:
+def room_for(wanted: Wanted) -> int:
     """How many workers: as many as asked for, or as the cluster has room for.
 
     Raises:
         EngineError: there is no room for one, or not for all on this host.
     """
-    gpus = recipe.gpus_per_worker
+    gpus = wanted.gpus_per_worker
     room, has = 0, {"CPU": 0.0, "GPU": 0.0}
     for node in ray.nodes():
         found = node["Resources"] if node["Alive"] else {}
         for name in has:
             has[name] += found.get(name, 0.0)
         room += int(min(found.get("CPU", 0.0), found.get("GPU", 0.0) / gpus if gpus else float("inf")))
-    asked = recipe.workers or room
+    asked = wanted.workers or room
     if room >= asked > 0:
         return asked
-    where = "this host" if recipe.ray is None else "the cluster"
+    where = "this host" if wanted.ray is None else "the cluster"
     what = f"{where} has room for {room} workers ({has['CPU']:g} CPUs, {has['GPU']:g} GPUs"
     what += f"; one takes a CPU and {gpus:g} GPUs)" if gpus else "; one takes a CPU)"
-    if room == 0 or recipe.ray is None:
+    if room == 0 or wanted.ray is None:
         raise EngineError(f"{what}; lower --workers or --gpus-per-worker, or add nodes")
     log.warning("%s, %d were asked for; the others join when there is more", what, asked)
     return asked
 
 
 @contextmanager
-def _connected(recipe: Recipe) -> Iterator[None]:
+def connected(wanted: Wanted) -> Iterator[None]:
     """Ray until the block ends: the one this process has already, the one at `--ray`, or one of our own.
 
     Raises:
@@ -109,20 +121,20 @@ def _connected(recipe: Recipe) -> Iterator[None]:
         yield
         return
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    if recipe.ray is not None:
-        _look(recipe.ray)
+    if wanted.ray is not None:
+        _look(wanted.ray)
     try:
         with _our_signals():
-            if recipe.ray is None:
-                ray.init("local", num_cpus=recipe.workers, include_dashboard=False, **_QUIET)
+            if wanted.ray is None:
+                ray.init("local", num_cpus=wanted.workers, include_dashboard=False, **_QUIET)
             else:
-                ray.init(recipe.ray, **_QUIET)
+                ray.init(wanted.ray, **_QUIET)
     except (OSError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
         said = " ".join(str(error).split())[:300]
         advice = "see /tmp/ray/session_latest/logs"
-        if recipe.ray:  # by default Ray lets nobody in without a token, and says nothing about it here
+        if wanted.ray:  # by default Ray lets nobody in without a token, and says nothing about it here
             advice = "start Ray there; if it wants a token (~/.ray/auth_token), set RAY_AUTH_MODE=token"
-        raise EngineError(f"no Ray at {recipe.ray or 'this host'}: {said}; {advice}") from None
+        raise EngineError(f"no Ray at {wanted.ray or 'this host'}: {said}; {advice}") from None
     ray._private.worker._worker_logs_enabled = False  # else it writes deaths to stdout, where `--json` writes
     try:
         yield

@@ -210,7 +210,7 @@ class Crew:
                     self._lost(link, error)
                     await asyncio.sleep(min(LONGEST_REST, 0.1 * 2**link.falls))
         except RayTaskError as error:
-            self._fail(_cause(error) or error)
+            self._fail(cause_of(error) or error)
         except RayError as error:
             self._fail(EngineError(f"Ray has gone ({type(error).__name__}); start it, then run again"))
         except Exception as error:  # noqa: BLE001 - raised again in the caller's thread
@@ -229,7 +229,7 @@ class Crew:
             try:
                 who = await link.actor.open.remote(self._assignment)
             except RayTaskError as error:
-                if (cause := _cause(error)) is None:
+                if (cause := cause_of(error)) is None:
                     raise
                 raise EngineError(f"a worker cannot open its engine: {cause}") from None
             if who != self._who:
@@ -259,7 +259,7 @@ class Crew:
         Raises:
             EngineError: it is of no use to go on.
         """
-        why, arrived = _reason(error), link.arrived
+        why, arrived = reason_of(error), link.arrived
         held = link.dismiss()
         link.falls += 1
         self._deaths += 1
@@ -327,13 +327,13 @@ async def _delivered(sent: Any, actor: Any) -> None:
             ray.kill(actor)
 
 
-def _cause(error: RayTaskError) -> AugmentError | None:
+def cause_of(error: RayTaskError) -> AugmentError | None:
     """What a worker has to say to the user, if that is what it is."""
     cause = getattr(error, "cause", None)
     return type(cause)(*cause.args) if isinstance(cause, AugmentError) else None
 
 
-def _reason(error: RayActorError) -> str:
+def reason_of(error: RayActorError) -> str:
     """What Ray says about a death, without the numbers: its last line, up to the first full stop."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[-1].partition(". ")[0][:200] if lines else type(error).__name__
