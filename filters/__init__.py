@@ -28,6 +28,7 @@ TABLE = Table(
         "near_dup": "filters.near_dup:NearDup",
         "outside_mask": "filters.pictures.outside_mask:OutsideMask",
         "parent_band": "filters.parent_band:ParentBand",
+        "perplexity": "filters.perplexity:Perplexity",
         "pii": "filters.pii:Pii",
         "refusal": "filters.refusal:Refusal",
         "repetition": "filters.repetition:Repetition",

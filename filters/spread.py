@@ -6,7 +6,8 @@ context's business. Workers on Ray are in `augment.executors`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+import itertools
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -27,6 +28,23 @@ class Work(Protocol):
 
 Spread = Callable[[Work, Iterable[Any]], Iterator[Any]]
 """Maps a work over batches: one result a batch, in their order."""
+
+
+BATCH = 64
+"""Items in a batch: enough to be sorted by length, few enough for workers to have done about the same in the end."""
+
+
+def spread_over(spread: Spread, work: Work, items: Sequence[Hashable], size: int = BATCH) -> list[Any]:
+    """The result for each item of a work that gives a list of results for a list of items; equal items are done once.
+
+    Raises:
+        AugmentError: as `Work.open`.
+    """
+    once = list(dict.fromkeys(items))
+    batches = [once[first : first + size] for first in range(0, len(once), size)]
+    said = itertools.chain.from_iterable(spread(work, batches))
+    found = dict(zip(once, said, strict=True))
+    return [found[each] for each in items]
 
 
 @dataclass(eq=False)

@@ -131,7 +131,7 @@ def open_engine(spec: str, options: EngineOptions, flag: str = "--llm") -> Engin
     """
     name, _, model = spec.partition(":")
     if not name:
-        example = "openai:Qwen3-8B" if flag == "--llm" else "diffusers:Tongyi-MAI/Z-Image"
+        example = "diffusers:Tongyi-MAI/Z-Image" if flag == "--engine" else "openai:Qwen3-8B"
         raise RecipeError(f"{flag} '{spec}' names no engine; write NAME:MODEL, for example {example}")
     engine: Engine = TABLE.load(name).open(model, options)
     return engine

@@ -89,7 +89,7 @@ def in_turn(choices: Sequence[str], record: Row, generator: str, k: int) -> str:
 
 def fields_of(text: str, names: Sequence[str]) -> dict[str, str] | None:
     """The named string fields of a JSON answer, also when it is fenced or has prose around it; None when not there."""
-    for found in _json_in(text):
+    for found in json_in(text):
         if isinstance(found, dict) and all(isinstance(found.get(name), str) for name in names):
             return {name: found[name].strip() for name in names}
     return None
@@ -97,7 +97,7 @@ def fields_of(text: str, names: Sequence[str]) -> dict[str, str] | None:
 
 def list_of(text: str, name: str) -> tuple[str, ...]:
     """The strings of a JSON answer's list called `name`, or of a bare list, each once and on one line."""
-    for found in _json_in(text):
+    for found in json_in(text):
         listed = found.get(name) if isinstance(found, dict) else found
         if isinstance(listed, list):
             lines = (" ".join(each.split()) for each in listed if isinstance(each, str))
@@ -105,7 +105,7 @@ def list_of(text: str, name: str) -> tuple[str, ...]:
     return ()
 
 
-def _json_in(text: str) -> Iterator[Any]:
+def json_in(text: str) -> Iterator[Any]:
     """What may be the JSON of an answer: all of it, what is fenced, and from the first brace to the last."""
     candidates = [text, *(match[1] for match in _FENCE.finditer(text))]
     start, end = text.find("{"), text.rfind("}")

@@ -6,18 +6,16 @@ that what is said of a picture does not depend on how many come with it.
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from augment.errors import RecipeError, needs
+from augment.errors import needs
 from augment.images.store import pictures
+from filters.models import one_line, place
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -45,11 +43,11 @@ class Classifier:
         """
         with needs("torch", "image"):
             import torch
-        with _one_line(name, setting, "a classifier of images"):
+        with one_line(name, setting, "a classifier of images"):
             from transformers import AutoModelForImageClassification
 
             processor = _processor(name)
-            model = AutoModelForImageClassification.from_pretrained(_place(name), use_safetensors=True).eval()
+            model = AutoModelForImageClassification.from_pretrained(place(name), use_safetensors=True).eval()
         device = "cuda" if torch.cuda.is_available() else "cpu"
         labels = tuple(str(model.config.id2label[at]) for at in range(model.config.num_labels))
         return cls(labels, model.to(device), processor, device)
@@ -85,12 +83,12 @@ class Twin:
         """
         with needs("torch", "image"):
             import torch
-        with _one_line(name, setting, "a CLIP or SigLIP"):
+        with one_line(name, setting, "a CLIP or SigLIP"):
             from transformers import AutoModel, AutoTokenizer
 
             processor = _processor(name)
-            tokenizer = AutoTokenizer.from_pretrained(_place(name))
-            model = AutoModel.from_pretrained(_place(name), use_safetensors=True).eval()
+            tokenizer = AutoTokenizer.from_pretrained(place(name))
+            model = AutoModel.from_pretrained(place(name), use_safetensors=True).eval()
             if not hasattr(model, "get_image_features") or not hasattr(model, "get_text_features"):
                 raise ValueError("it does not compare pictures with words")
         device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -162,33 +160,4 @@ def _pooled(found: Any) -> Tensor:
 def _processor(name: str) -> Any:
     from transformers import AutoImageProcessor
 
-    return AutoImageProcessor.from_pretrained(_place(name))  # type: ignore[no-untyped-call]
-
-
-def _place(name: str) -> str:
-    path = Path(name).expanduser()
-    return str(path.resolve()) if path.is_dir() else name
-
-
-@contextmanager
-def _one_line(name: str, setting: str, what: str) -> Iterator[None]:
-    """Turns what goes wrong while a model is loaded into one line.
-
-    Raises:
-        RecipeError: always that.
-    """
-    from transformers.utils import logging as transformers_logging
-
-    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # our one line says what its retries would
-    transformers_logging.set_verbosity_error()  # type: ignore[no-untyped-call]
-    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-    path = Path(name).expanduser()
-    if not path.is_dir() and (path.exists() or name.startswith((".", "/", "~")) or name.count("/") != 1):
-        raise RecipeError(
-            f"{setting}: no model folder {name}; give a folder with a config.json, or owner/name of the hub"
-        )
-    try:
-        yield
-    except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
-        why = str(error).strip().partition("\n")[0] or type(error).__name__
-        raise RecipeError(f"{setting}: {name} is not {what} that can be loaded: {why}") from None
+    return AutoImageProcessor.from_pretrained(place(name))  # type: ignore[no-untyped-call]

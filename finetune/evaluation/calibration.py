@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from augment.engines.ask import Paid
 from augment.errors import RecipeError, SourceError
 from augment.intervals import share
 from augment.places import home
 from augment.replies import ReplyStore
 from augment.sources import open_tables
 from augment.tables import aligned, one_line
-from finetune.evaluation.answering import Paid
 from finetune.evaluation.exam import ExamCard, Group, exam_names, read_exam_card
 from finetune.evaluation.judging import PREFIX, Judge, judge
 from finetune.evaluation.recipe import EvaluationRecipe

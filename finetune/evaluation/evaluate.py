@@ -17,13 +17,14 @@ from typing import Any
 import polars as pl
 
 from augment import __version__
+from augment.engines.ask import Paid
 from augment.engines.transformers import Transformers
 from augment.errors import RunError
 from augment.lock import HOLDER, LOCK, Lock
 from augment.manifest import MANIFEST, publish
 from augment.places import home
 from augment.replies import ReplyStore
-from finetune.evaluation.answering import Paid, answers_of, given
+from finetune.evaluation.answering import answers_of, given
 from finetune.evaluation.card import evaluation_card
 from finetune.evaluation.floor import GOLD, ceiling, few_of, floor
 from finetune.evaluation.judging import judge

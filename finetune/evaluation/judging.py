@@ -14,9 +14,10 @@ from typing import Literal
 import polars as pl
 
 from augment.engines import Engine
+from augment.engines.ask import Paid, ask, without_thoughts
+from augment.generators.prompt import enclosed
 from augment.records import Request, fingerprint, seed_for
 from augment.replies import ReplyStore
-from finetune.evaluation.answering import Paid, ask, without_thoughts
 from finetune.evaluation.exam import ExamCard, Group
 from finetune.evaluation.tuples import parse
 from finetune.scorers.similarity import is_failed
@@ -78,8 +79,8 @@ class Judge:
             "titles": ("、" if card.language == "zh" else ", ").join(each.title for each in group.dimensions),
             "count": str(len(group.dimensions)),
             "example": ", ".join(("1", "0", "-1")[place % 3] for place in range(len(group.dimensions))),
-            "question": _enclosed(question),
-            "answer": _enclosed(answer),
+            "question": enclosed(question),
+            "answer": enclosed(answer),
         }
         record = fingerprint(group.name, question if self.sees == "question" else "", answer)[:16]
         return Request(
@@ -107,11 +108,6 @@ class Judge:
             "votes": self.votes,
             "temperature": self.temperature,
         }
-
-
-def _enclosed(text: str) -> str:
-    """A text that cannot close the tag that it stands in."""
-    return re.sub(r"</(?=\s*(?:answer|question)\s*>)", "＜/", text, flags=re.IGNORECASE)
 
 
 def judge(

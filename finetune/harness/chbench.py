@@ -8,7 +8,7 @@ from typing import Any
 import polars as pl
 from datasets import Dataset
 
-from finetune.evaluation.answering import without_thoughts
+from augment.engines.ask import without_thoughts
 from finetune.evaluation.exam import open_exam
 from finetune.scorers import ANSWERS
 from finetune.scorers.refusal import Refusal

@@ -11,10 +11,11 @@ import polars as pl
 from numpy.typing import NDArray
 
 from augment.engines import EngineOptions
+from augment.engines.ask import Paid
 from augment.engines.transformers import Transformers
 from augment.places import home
 from augment.replies import ReplyStore
-from finetune.evaluation.answering import Candidate, Manner, Paid, answers_of
+from finetune.evaluation.answering import Candidate, Manner, answers_of
 from finetune.evaluation.exam import Exam, ExamCard
 from finetune.recipe import FinetuneRecipe
 from finetune.scorers.similarity import Similarity

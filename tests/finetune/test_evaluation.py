@@ -362,7 +362,7 @@ def test_a_killed_evaluation_goes_on_and_pays_once(place):
 
 
 def test_thoughts_are_no_part_of_an_answer():
-    from finetune.evaluation.answering import without_thoughts
+    from augment.engines.ask import without_thoughts
 
     assert without_thoughts("<think>\n嗯，\n头疼……\n</think>\n\n多休息。") == "多休息。"
     assert without_thoughts("<think>没想完") is None

@@ -118,9 +118,9 @@ def test_a_judge_is_calibrated_against_given_scores(judging, tmp_path):
 def test_a_judges_thoughts_are_no_verdict(tmp_path):
     import polars as pl
 
+    from augment.engines.ask import Paid
     from augment.records import Reply
     from augment.replies import ReplyStore
-    from finetune.evaluation.answering import Paid
     from finetune.evaluation.judging import judge
 
     class Thinking:

@@ -1,0 +1,66 @@
+"""Tiny real models that read texts, taught a rule in seconds: a language model, a classifier, an NLI model, a reward."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from transformers import BertConfig, BertForSequenceClassification, PreTrainedTokenizerFast, Qwen3ForCausalLM
+
+from tests.finetune.bases import save_base, tokenizer
+
+Pair = tuple[str, str | None]
+
+
+def save_language_model(folder: Path, texts: Sequence[str], steps: int = 60, **changes: object) -> Path:
+    """A two-layer Qwen3 that has read some texts."""
+    save_base(folder, **changes)
+    words = PreTrainedTokenizerFast.from_pretrained(folder)
+    model = Qwen3ForCausalLM.from_pretrained(folder).train()
+    ids = [torch.tensor(words(f"<|endoftext|>{text}")["input_ids"][:64]) for text in texts]
+    inputs = torch.nn.utils.rnn.pad_sequence(ids, batch_first=True)
+    labels = torch.nn.utils.rnn.pad_sequence(ids, batch_first=True, padding_value=-100)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=5e-3)
+    for step in range(steps):
+        rows = torch.arange(step * 16, step * 16 + 16) % len(ids)
+        model(inputs[rows], labels=labels[rows]).loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    model.save_pretrained(folder)
+    return folder
+
+
+def save_text_classifier(
+    folder: Path, taught: Sequence[tuple[Pair, float]], labels: Sequence[str], steps: int = 60, length: int = 128
+) -> Path:
+    """A BERT of two layers that was taught what is said of each text or pair: a class, or with one label a score."""
+    words = tokenizer(template=None)
+    words.model_max_length = length
+    torch.manual_seed(0)
+    config = BertConfig(
+        vocab_size=len(words),
+        hidden_size=48,
+        intermediate_size=96,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        max_position_embeddings=length,
+        pad_token_id=words.pad_token_id,
+        num_labels=len(labels),
+        id2label=dict(enumerate(labels)),
+        label2id={label: at for at, label in enumerate(labels)},
+        problem_type="regression" if len(labels) == 1 else "single_label_classification",
+    )
+    model = BertForSequenceClassification(config).train()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=2e-3)
+    read = [words(*text, truncation=True, max_length=length)["input_ids"] for text, _ in taught]
+    ids = torch.nn.utils.rnn.pad_sequence(list(map(torch.tensor, read)), batch_first=True, padding_value=0)
+    mask = torch.nn.utils.rnn.pad_sequence([torch.ones(len(each)).long() for each in read], batch_first=True)
+    wanted = torch.tensor([value for _, value in taught], dtype=torch.float if len(labels) == 1 else torch.long)
+    for _ in range(steps):
+        model(ids, attention_mask=mask, labels=wanted).loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    model.eval().save_pretrained(folder)
+    words.save_pretrained(folder)
+    return folder
