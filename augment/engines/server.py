@@ -18,7 +18,7 @@ from augment.engines.chat import complaint
 from augment.errors import EngineError
 
 HOSTED = "https://api.openai.com/v1"
-ENDINGS = ("/chat/completions", "/images/generations", "/images/edits")
+ENDINGS = ("/chat/completions", "/embeddings", "/images/generations", "/images/edits")
 """What may be written after an address, and is left out."""
 PATIENCE = 5.0
 """Seconds to wait for the list of models."""
