@@ -175,3 +175,22 @@ def test_variety_is_the_same_each_time(tmp_path):
         (shown,) = first[0][3].spec["datasets"].values()
         assert {each["set"] for each in shown} == {"seeds", "variants"}
         assert len(shown) == 30 + 90
+
+
+def test_the_sieve_tells_what_reached_each_filter_and_how_filters_overlap(place):
+    source = write_seeds(
+        place / "seeds.jsonl", [f"血压{i}高怎么办，要不要吃药？" + "很急。" * i for i in range(30)]
+    ).name
+    made = make_run(
+        place / "run", source=source, n="1x", filters="length,repetition", set={"length": {"max_prompt": 30}}
+    )
+    run = gather([str(made)]).runs[0]
+    told = {each["filter"]: each for each in run.summary["sieve"]}
+    table = counts.sieve(run, named=False)
+    assert [title for title, _ in table.rows] == ["length", "repetition"]
+    cells = table.rows[0][1]
+    dropped = sum(count for name, _, count in counts.drops(run) if name == "length")
+    assert told["length"]["dropped"] == dropped > 0
+    assert cells[1].text.startswith(f"{dropped:,} (") and cells[1].bar == dropped / told["length"]["saw"]
+    assert table.rows[1][1][0].text == f"{told['length']['saw'] - dropped:,}"
+    assert table.note.startswith("length dropped") == (dropped > told["length"]["saw"] / 2)

@@ -51,6 +51,6 @@ def test_a_run_says_so_loudly(augment, place):
     folder = place / ran.out.splitlines()[-1]
     assert "* length dropped" in (folder / "README.md").read_text()
     line = json.loads((folder / "summary.json").read_text())["sieve"][0]
-    assert line["saw"] == 120 and line["dropped"] > 60
+    assert line["dropped"] > line["saw"] / 2 > 20
     again = augment("filter", folder, "--set", "length.max_prompt=34")
     assert "! length dropped" in again.out

@@ -7,6 +7,7 @@ from typing import Any
 
 from augment.report.blocks import Cell, Table, number
 from augment.report.gather import Run
+from augment.sieve import harsh
 
 
 def tiles(run: Run) -> list[tuple[str, str]]:
@@ -80,6 +81,28 @@ def reasons(runs: Sequence[Run]) -> Table:
         rows.append((f"{key[0]}: {key[1]}", [Cell(number(value), value / most, "dropped") for value in values]))
         links.append({"verdict": "\n".join(key)})
     return Table("Dropped, by filter and reason", ["", *(run.name for run in runs)], rows, links)
+
+
+def sieve(run: Run, named: bool) -> Table:
+    """How hard each filter sifted: what reached it, what it dropped first, and how it overlaps with the others.
+
+    `named`: the title says which run it is.
+    """
+    told = [each for each in run.summary.get("sieve") or [] if isinstance(each, dict)]
+    rows = []
+    for each in told:
+        saw, out = int(each["saw"]), int(each["dropped"])
+        share = out / saw if saw else 0.0
+        also = sorted(_dict(each["also"]).items(), key=lambda pair: (-pair[1], pair[0]))
+        texts = (number(saw), number(each["would_drop"]), number(each["alone"]))
+        overlap = ", ".join(f"{name} {number(count)}" for name, count in also) or "–"
+        dropped = Cell(f"{number(out)} ({share:.1%})" if out else "0", share, "dropped")
+        rows.append(
+            (str(each["filter"]), [Cell(texts[0]), dropped, Cell(texts[1]), Cell(texts[2]), Cell(overlap, tone="text")])
+        )
+    note = "; ".join(harsh(told))
+    head = ["", "reached it", "dropped first", "would drop", "it alone", "of those dropped, others would drop too"]
+    return Table(f"How hard each filter sifts{f': {run.name}' if named else ''}", head, rows, note=note)
 
 
 def generators(runs: Sequence[Run]) -> Table:

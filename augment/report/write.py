@@ -76,7 +76,8 @@ def _sections(gathered: Gathered) -> tuple[list[Section], list[str]]:
         varied, notes = variety(runs)
         found.append(Section("data", "The data", [*data_charts(runs), *varied]))
         if (examples := dropped(runs)) is not None:
-            found.append(Section("dropped", "Dropped", [examples]))
+            sieves = [counts.sieve(run, len(runs) > 1) for run in runs]
+            found.append(Section("dropped", "Dropped", [*(each for each in sieves if each.rows), examples]))
         found.append(Section("rows", "Rows"))
     records = (training(gathered.trainings), evaluation(gathered.evaluations), lift(gathered.lifts))
     found += [each for each in records if each is not None]
