@@ -25,6 +25,8 @@ def filter(
     exam: Annotated[str | None, typer.Option(help="A source that no kept row may repeat.")] = None,
     map: Annotated[list[str] | None, typer.Option(help="Columns of a file: prompt=query,response=answer.")] = None,
     path: Annotated[Path | None, typer.Option(help="Where the source's files are.")] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Run models in so many processes, with Ray.")] = None,
+    ray: Annotated[str | None, typer.Option(help="A Ray cluster's address, or auto.")] = None,
     out: Annotated[Path | None, typer.Option(help="The folder to write. [default: runs/NAME-FINGERPRINT]")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace another run in --out.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
@@ -41,7 +43,9 @@ def filter(
     told = settings(set_) or {}
     names = [each.strip() for each in filters.split(",") if each.strip()] if filters is not None else None
     dataset = _dataset(target, path, map, exam)
-    done = sift(dataset, names, told, Console(stderr=True), top_k=top_k, out=out, overwrite=overwrite)
+    done = sift(
+        dataset, names, told, Console(stderr=True), top_k=top_k, workers=workers, ray=ray, out=out, overwrite=overwrite
+    )
     if json:
         print_json({**done.summary, "path": str(done.path)})
         return

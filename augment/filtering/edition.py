@@ -22,6 +22,7 @@ from augment.records import SCHEMA, VERDICT, fingerprint
 from augment.review.decisions import REVIEWED_FILE
 from augment.summary import Summary, Tally, account
 from filters.chain import Chain
+from filters.spread import Spread
 
 STEP = 20_000
 """About how many rows are in memory at once while the files are written."""
@@ -44,10 +45,12 @@ def filtered(
     out: Path | None = None,
     overwrite: bool = False,
     check: Callable[[], None] = lambda: None,
+    spread: Spread | None = None,
 ) -> Filtered:
     """Sift all rows and publish them as a run folder: `out`, or one under runs/.
 
-    `tally` can be watched meanwhile; `check` is called between two blocks, and may raise.
+    `tally` can be watched meanwhile; `check` is called between two blocks, and may raise. `spread` maps the work of
+    models over batches (here, where there is none).
 
     Raises:
         RunError: the folder is held by another process or is not ours, or cannot be written.
@@ -55,6 +58,8 @@ def filtered(
     """
     started = time.perf_counter()
     context = dataset.context()
+    if spread is not None:
+        context.spread = spread
     identity = fingerprint("filter", dataset.digest, chain.record, sorted(context.exam["id"]))
     folder = out or RUNS / f"{dataset.name.replace('/', '-')}-{identity[:8]}"
     if (folder / MANIFEST).is_file() and manifest_of(folder)["fingerprint"] == identity:

@@ -10,6 +10,7 @@ from typing import Any
 from rich.console import Console
 
 from augment.errors import Interrupted
+from augment.executors import spreading
 from augment.filtering.dataset import Dataset
 from augment.filtering.edition import Filtered, filtered
 from augment.stopping import stoppable
@@ -26,10 +27,12 @@ def sift(
     console: Console,
     *,
     top_k: int | None = None,
+    workers: int | None = None,
+    ray: str | None = None,
     out: Path | None = None,
     overwrite: bool = False,
 ) -> Filtered:
-    """Sift and publish; `top_k` adds the filter of that name with so many.
+    """Sift and publish; `top_k` adds the filter of that name with so many, `workers` and `ray` run models on Ray.
 
     Raises:
         AugmentError: what the user asked for does not go together, or cannot be read or written.
@@ -47,5 +50,9 @@ def sift(
         if stop.is_set():
             raise Interrupted("stopped before every row was sifted")
 
-    with stoppable(console, stop.set, "the rows at hand"), watch(tally, console):
-        return filtered(dataset, chain, tally, out=out, overwrite=overwrite, check=check)
+    with (
+        stoppable(console, stop.set, "the rows at hand"),
+        spreading(workers, ray) as spread,
+        watch(tally, console),
+    ):
+        return filtered(dataset, chain, tally, out=out, overwrite=overwrite, check=check, spread=spread)
