@@ -60,18 +60,22 @@ def _mapped(code: NDArray[np.uint32]) -> NDArray[np.uint32]:
 
 def _spaced(code: NDArray[np.uint32], starts: NDArray[np.int64], lengths: NDArray[np.int64]) -> pl.Series:
     """The texts without what the table deletes, and with blanks only where they part words."""
-    kept = code > _BLANK
-    at = np.flatnonzero(kept)
-    apart = code[at] < LETTERS_END
-    after_gap = np.flatnonzero((np.diff(at) > 1) & apart[1:] & apart[:-1])
-    before, after = at[after_gap], at[after_gap + 1]
+    gone = np.flatnonzero(code <= _BLANK)
+    rows = np.searchsorted(starts + lengths, gone, side="right")
+    left = lengths - np.bincount(rows, minlength=len(lengths))
+    first = np.flatnonzero(np.append(True, np.diff(gone) > 1)[: len(gone)])  # of each run of what is gone
+    before, after = gone[first] - 1, gone[np.append(first[1:], len(gone))[: len(first)] - 1] + 1
+    blank = np.add.reduceat(code[gone] == _BLANK, first, dtype=np.int64) > 0 if len(first) else first > 0
+    inner = blank & (before >= 0) & (after < len(code))  # not where something was merely deleted
+    before, after = before[inner], after[inner]
     in_row = np.searchsorted(starts, before, side="right") == np.searchsorted(starts, after, side="right")
-    blanks = np.concatenate([[0], np.cumsum(code == _BLANK)])
-    gap = (after - 1)[in_row & (blanks[after] > blanks[before])]  # not where something was merely deleted
+    gap = (after - 1)[in_row & (code[before] < LETTERS_END) & (code[after] < LETTERS_END)]
     code[gap] = _BLANK
+    kept = code > _BLANK
     kept[gap] = True
-    ends = np.concatenate([[0], np.cumsum(kept)])[starts + lengths].tolist()
-    joined = code[kept].astype("<u4").tobytes().decode("utf-32-le")
+    left += np.bincount(np.searchsorted(starts + lengths, gap, side="right"), minlength=len(lengths))
+    ends = np.cumsum(left).tolist()
+    joined = code[kept].astype("<u4", copy=False).tobytes().decode("utf-32-le")
     return pl.Series([joined[a:b] for a, b in zip([0, *ends], ends, strict=False)], dtype=pl.String)
 
 

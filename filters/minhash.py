@@ -7,15 +7,17 @@ remove are no duplicates. The check costs little, since a candidate's n-grams ar
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
 from filters.fold import code_points
+from filters.text_rows import TextRows
 
 BANDS, ROWS = 25, 5
 BUCKET = 32
@@ -23,11 +25,15 @@ BUCKET = 32
 
 _GOLDEN = 0x9E3779B97F4A7C15
 _PASS = 1 << 17  # n-grams permuted at a time: what stays in cache
+_TEXTS = 1 << 14  # looked up at a time, so that memory does not grow with what is given at once
 _BATCH = 1 << 18  # characters, or n-grams of candidate pairs, held at a time
 _PAIR_BITS = 44  # of an n-gram's hash when sets are compared: about one wrong n-gram in 10^8 pairs
 
 _ROW = np.uint64(0xFFFFFFFF)
 _KEY = ~_ROW
+
+Groups = Literal["both", "within", "across"]
+"""What a row is compared with: all rows, those of its own group (a seed and its variants), those of the others."""
 
 _Number = TypeVar("_Number", np.int64, np.uint64)
 _Ints = NDArray[np.int64]
@@ -163,18 +169,40 @@ class NearIndex:
 
     threshold: float = 0.7
     n: int = 5
-    kept: list[str | None] = field(default_factory=list)  # by position; None was dropped
+    groups: Groups = "both"
+    encoding: str = "utf-16-le"
+    kept: TextRows = field(init=False)  # by position; None was dropped
     _segments: list[_Hashes] = field(default_factory=list)
+    _group: array[int] = field(default_factory=lambda: array("Q"))  # by position, unless groups is "both"
 
-    def match(self, texts: pl.Series, keep_all: bool = False) -> tuple[_Ints, NDArray[np.float64]]:
+    def __post_init__(self) -> None:
+        self.kept = TextRows(self.encoding)
+
+    def match(
+        self, texts: pl.Series, keep_all: bool = False, group: _Hashes | None = None
+    ) -> tuple[_Ints, NDArray[np.float64]]:
         """For each text the position of the most alike kept row (the earliest of equals), and its Jaccard.
 
         Position -1 and .0 where no kept row shares a band. Positions count all rows ever given. A row whose
-        Jaccard reaches the threshold is not kept, unless `keep_all`.
+        Jaccard reaches the threshold is not kept, unless `keep_all`. `group` numbers each text's group, where `groups`
+        asks for it.
         """
+        if len(texts) > _TEXTS:
+            cuts = [slice(first, first + _TEXTS) for first in range(0, len(texts), _TEXTS)]
+            found = [self.match(texts[cut], keep_all, None if group is None else group[cut]) for cut in cuts]
+            return np.concatenate([each for each, _ in found]), np.concatenate([each for _, each in found])
         base, count = len(self.kept), len(texts)
-        new, old = self._candidates(band_keys(texts, self.n), base)
-        standing = np.array([i >= base or self.kept[i] is not None for i in old.tolist()], dtype=np.bool_)
+        keys = band_keys(texts, self.n)
+        if group is not None and self.groups != "both":
+            self._group.frombytes(group.tobytes())
+            if self.groups == "within":  # a bucket is of one group
+                keys = np.where(keys != 0, mixed(keys ^ mixed(group)[:, None]), keys)
+        new, old = self._candidates(keys, base)
+        standing = old >= base
+        standing[~standing] = self.kept.present(old[~standing])
+        if self.groups != "both":
+            of = np.frombuffer(self._group, dtype=np.uint64)
+            standing &= (of[new] == of[old]) == (self.groups == "within")
         new, old = new[standing], old[standing]
         words = texts.to_list()
         involved, where = np.unique(np.concatenate([new, old]), return_inverse=True)
@@ -192,7 +220,7 @@ class NearIndex:
         best = best[np.append(new[best][1:] != new[best][:-1], True)] if len(best) else best
         position, score = np.full(count, -1, dtype=np.int64), np.zeros(count)
         position[new[best] - base], score[new[best] - base] = old[best], alike[best]
-        self.kept += [None if row in dropped else word for row, word in enumerate(words, start=base)]
+        self.kept.extend(None if row in dropped else word for row, word in enumerate(words, start=base))
         return position, score
 
     def _candidates(self, keys: _Hashes, base: int) -> tuple[_Ints, _Ints]:

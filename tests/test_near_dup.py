@@ -5,7 +5,7 @@ import random
 import polars as pl
 import pytest
 
-from filters.near_dup import NearDup
+from filters.near_dup import NearDup, dense
 from tests.filter_rows import chbench, context_of, reasons, rows, sample, scored
 
 QUESTION = "感冒后干咳两周还没好，晚上躺下咳得更厉害，正常吗"
@@ -86,3 +86,50 @@ def test_a_dropped_row_does_not_stand_in_the_way_of_a_later_one():
     further = near + "我最近比较担心想听听您的看法"
     context = context_of([(seed, None)])
     assert reasons(NearDup(), rows(context, ("s0", near, None), ("s0", further, None)), context) == [NEAR, None]
+
+
+@pytest.mark.parametrize(
+    ("groups", "expected"),
+    [("both", [NEAR] * 3), ("within", [NEAR, None, NEAR]), ("across", [None, NEAR, NEAR])],
+)
+def test_groups_say_whether_a_seeds_own_variants_or_other_seeds_rows_count(groups, expected):
+    context = context_of([(QUESTION, None), ("失眠怎么办", None)])
+    frame = rows(context, *((seed, QUESTION + end, None) for seed, end in (("s0", "呢"), ("s1", "呀"), ("s1", "啊"))))
+    assert reasons(NearDup(groups=groups), frame, context) == expected
+
+
+@pytest.mark.parametrize("groups", ["both", "within", "across"])
+@pytest.mark.parametrize("size", [1, 17])
+def test_groups_are_kept_apart_whatever_the_batch_size(groups, size):
+    chance = random.Random(1)
+    seeds, texts = sample()[:12], []
+    for _ in range(200):
+        letters = list(seeds[chance.randrange(12)][0])
+        for _ in range(chance.randrange(3)):
+            letters[chance.randrange(len(letters))] = chance.choice("的了吗呢")
+        texts.append((f"s{chance.randrange(12)}", "".join(letters), None))
+    whole, parts = context_of(seeds), context_of(seeds)
+    frame, each = rows(whole, *texts), NearDup(groups=groups)
+    expected = scored(each, frame, whole)
+    cut = [scored(each, frame[at : at + size], parts) for at in range(0, frame.height, size)]
+    assert pl.concat(cut).equals(expected)
+    parents = dict(zip(frame["id"], (seed for seed, *_ in texts), strict=True))
+    same = {
+        parents.get(of, of) == parents[row]
+        for row, of, why in expected.select("id", "near_dup_of", "reason").iter_rows()
+        if why
+    }
+    assert same == {"both": {True, False}, "within": {True}, "across": {False}}[groups]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("感冒了吃aspirin", True), ("take aspirin 感冒", False), ("кашель", False), ("ไข้หวัด", False), ("𠮷野家", True)],
+)
+def test_a_text_is_dense_when_most_of_it_is_chinese_japanese_or_korean(text, expected):
+    assert dense(pl.Series([text, "", "かぜ", "감기"])).to_list() == [expected, False, True, True]
+
+
+def test_boilerplate_of_other_seeds_does_not_crowd_out_a_seeds_own_variants():
+    context = context_of([(QUESTION + end, None) for end in "甲乙丙丁戊己庚辛壬癸" * 9])
+    assert reasons(NearDup(groups="within"), rows(context, ("s89", QUESTION + "呢", None)), context) == [NEAR]
