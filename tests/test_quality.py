@@ -1,4 +1,4 @@
-"""The labelled pairs are what they should be."""
+"""The labelled pairs are what they should be, and the filters judge them no worse than they did when last measured."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from tests.quality import FIELDS, FILE, GOOD, pairs
+from filters.chain import chain_of
+from tests.quality import FIELDS, FILE, GOOD, HALVES, measure, pairs
+from tests.quality.measure import CHAIN
 
 MAIN = (
     "meaning_changed",
@@ -26,6 +28,45 @@ MAIN = (
 )
 SMALL = ("wrong_language", "repetition_loop", "encoding_damage", "pii", "meta_talk", "empty", "unsafe")
 PAIRS = pairs()
+SLACK = 1
+"""Pairs by which a figure below may get worse before a test says so. What gets better is written here again."""
+# measured
+DROPPED = {
+    "good": (12, 14),  # of 82, 90
+    "meaning_changed": (4, 8),  # of 23, 29
+    "number_changed": (17, 15),  # of 27, 35
+    "negation_flipped": (7, 3),  # of 33, 21
+    "too_close": (4, 9),  # of 9, 15
+    "unrelated": (9, 6),  # of 14, 12
+    "refusal": (10, 12),  # of 12, 17
+    "truncated": (12, 12),  # of 15, 16
+    "echo": (4, 9),  # of 10, 14
+    "empty": (5, 2),  # of 5, 3
+    "encoding_damage": (3, 3),  # of 5, 3
+    "meta_talk": (4, 2),  # of 5, 3
+    "pii": (2, 2),  # of 3, 4
+    "repetition_loop": (3, 5),  # of 3, 5
+    "unsafe": (2, 1),  # of 4, 5
+    "wrong_language": (2, 4),  # of 3, 4
+}
+"""How many pairs of a kind the default chain drops, of the calibration half and of the test half."""
+ALONE = {
+    "exact_dup": {"good": 0, "too_close": 4},
+    "facts": {"good": 26, "number_changed": 32, "negation_flipped": 9},
+    "language": {"good": 0, "wrong_language": 6},
+    "length": {"good": 0, "empty": 7, "truncated": 0},
+    "near_dup": {"good": 0, "too_close": 13},
+    "parent_band": {"good": 0, "too_close": 7, "unrelated": 11},
+    "refusal": {"good": 0, "refusal": 11, "truncated": 23, "echo": 9, "meta_talk": 4, "empty": 3},
+    "repetition": {"good": 0, "repetition_loop": 8},
+}
+"""How many pairs of the kinds that it is meant for a filter drops by itself, and how many good ones, of both halves."""
+# end of what was measured
+
+
+@pytest.fixture(scope="module")
+def judged() -> dict[str, pl.DataFrame]:
+    return measure.judgements()
 
 
 def _likeness(pair: dict[str, str]) -> float:
@@ -84,6 +125,59 @@ def test_no_row_of_the_exam_is_in_it() -> None:
     assert {text for text in ours & exam if len(text) > 4} == set()
     windows = {text[i : i + 16] for text in exam for i in range(len(text) - 15)}
     assert not [text for text in ours if any(text[i : i + 16] in windows for i in range(len(text) - 15))]
+
+
+@pytest.mark.parametrize("half", HALVES)
+def test_the_default_chain_drops_what_it_dropped(judged: dict[str, pl.DataFrame], half: str) -> None:
+    found = measure.measured(CHAIN, judged[CHAIN].filter(pl.col("half") == half)).kinds
+    held = {kind: counts[HALVES.index(half)] for kind, counts in DROPPED.items()}
+    assert found.keys() == held.keys()
+    worse = {kind: (found[kind], held[kind]) for kind in held if kind != GOOD and found[kind][0] < held[kind] - SLACK}
+    assert not worse, f"dropped of how many, and dropped before: {worse}"
+    assert found[GOOD][0] <= held[GOOD] + SLACK, "good pairs dropped"
+
+
+def test_each_filter_drops_what_it_is_for(judged: dict[str, pl.DataFrame]) -> None:
+    for name, held in ALONE.items():
+        found = measure.measured(name, judged[name]).kinds
+        worse = [kind for kind in held if kind != GOOD and found[kind][0] < held[kind] - SLACK]
+        assert not worse, (name, {kind: (found[kind], held[kind]) for kind in worse})
+        assert found[GOOD][0] <= held[GOOD] + SLACK, name
+
+
+def test_a_filter_without_a_figure_drops_next_to_no_good_pair(judged: dict[str, pl.DataFrame]) -> None:
+    for name in judged.keys() - ALONE.keys() - {CHAIN}:
+        assert measure.measured(name, judged[name]).false_rejects <= 0.05, name
+
+
+def test_a_pair_is_judged_beside_no_other_variant_of_its_seed() -> None:
+    first = PAIRS.filter(pl.col("kind") == GOOD).head(1)
+    twins = pl.concat([first, first.with_columns(id=pl.lit("twin"))])
+    assert measure.sifted(chain_of(["exact_dup"]), twins)["dropped_by"].to_list() == [None, None]
+    copy = first.with_columns(prompt="parent_prompt", response="parent_response")
+    assert measure.sifted(chain_of(["exact_dup"]), copy)["dropped_by"].to_list() == ["exact_dup"]
+
+
+def test_figures_are_shares_of_what_there_is() -> None:
+    frame = pl.DataFrame(
+        {"kind": [GOOD, GOOD, "echo", "echo", "echo", "empty"], "dropped_by": ["a", None, "a", "b", None, None]}
+    )
+    found = measure.measured("any", frame)
+    assert found.kinds == {GOOD: (1, 2), "echo": (2, 3), "empty": (0, 1)} and found.bad == ("echo", "empty")
+    assert (found.recall(["echo"]), found.recall(found.bad), found.recall(["pii"])) == (2 / 3, 1 / 2, None)
+    assert (found.false_rejects, found.precision) == (1 / 2, 2 / 3)
+    assert measure.measured("none", frame.with_columns(pl.lit(None).alias("dropped_by"))).precision is None
+
+
+def test_the_command_prints_every_kind_and_what_is_wrong(
+    judged: dict[str, pl.DataFrame], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert measure.main(["--wrong", "calibration", "--json", str(tmp_path / "tables.json")]) == 0
+    said = capsys.readouterr().out
+    assert all(f"| {kind} " in said for kind in (GOOD, *MAIN, *SMALL)) and f"| {CHAIN} " in said
+    mistaken = measure.wrong(judged[CHAIN], "calibration")
+    assert mistaken and all(f"\n{pair['id']} (" in said for pair in mistaken)
+    assert len(json.loads((tmp_path / "tables.json").read_text("utf-8"))) == 3
 
 
 def _bare(text: str) -> str:
