@@ -14,7 +14,7 @@ from PIL import Image, ImageFilter
 import filters
 from augment import engines, generators
 from augment.engines import EngineOptions, draws
-from augment.errors import EngineError
+from augment.errors import EngineError, RecipeError
 from augment.generators import answers_itself, drafts, modalities_of
 from augment.images.boxes import read_boxes
 from augment.images.pictures import pixels_of
@@ -303,7 +303,7 @@ def test_a_filter_adds_its_scores_in_place_and_gives_its_reasons(name):
     assert kind.__dataclass_params__.frozen
     assert all(column.startswith(f"{name}_") for column in kind.scores)
     frame, seen = examples(kind)
-    sifted = Chain((kind(),)).sift(frame, seen)
+    sifted = decided(kind(), frame, seen)
     assert sifted.select(frame.columns).equals(frame)
     for column, dtype in kind.scores.items():
         assert sifted.schema[column] == dtype
@@ -313,12 +313,63 @@ def test_a_filter_adds_its_scores_in_place_and_gives_its_reasons(name):
     assert len(dropped) < len(frame), f"{name} drops everything"
     if not hasattr(kind, "model") and any(name in chain for chain in filters.DEFAULTS.values()):
         assert len(dropped) > 0, f"{name} drops nothing of what it should"
-    empty = Chain((kind(),)).sift(frame.clear(), examples(kind)[1])
+    empty = decided(kind(), frame.clear(), examples(kind)[1])
     assert empty.schema == sifted.schema
+
+
+def decided(each: filters.Filter, frame: pl.DataFrame, seen: Context) -> pl.DataFrame:
+    """The rows with the filter's scores and verdict, also of one that selects."""
+    chain = Chain((each,))
+    sifted = chain.sift(frame, seen)
+    return chain.select(sifted, seen) if chain.selections else sifted
 
 
 @pytest.mark.usefixtures("place")
 @pytest.mark.parametrize("name", sorted(filters.TABLE.targets()))
+def test_a_filter_says_what_it_costs_and_what_limits_its_scores(name):
+    kind = filters.TABLE.load(name)
+    cost = filters.cost_of(kind)
+    assert cost in filters.COSTS
+    if "text" in filters.modalities_of(kind):
+        assert "cost" in vars(kind), f"{name} does not say what it costs"
+    settings = {each.name for each in dataclasses.fields(kind)}
+    limiting = {limit.split()[-1] for limits in filters.limits_of(kind).values() for limit in limits}
+    assert set(filters.limits_of(kind)) <= set(kind.scores)
+    assert limiting <= settings
+    frame, seen = examples(kind)
+    usual = decided(kind(), frame, seen)
+    for key in sorted(settings):
+        other = altered(kind, key)
+        if other is None:
+            continue
+        if key not in limiting:
+            assert other.verdict().meta == kind().verdict().meta, (
+                f"{name}.{key} changes the verdict, and limits no score"
+            )
+        elif cost != "corpus":
+            scores = decided(other, *examples(kind)).select(list(kind.scores))
+            assert scores.equals(usual.select(list(kind.scores))), f"{name}.{key} is a limit and changes scores"
+
+
+def altered(kind: type, key: str) -> filters.Filter | None:
+    """The filter with another value of one setting; None where none is found that makes sense."""
+    value = getattr(kind(), key)
+    tries = [not value] if isinstance(value, bool) else []
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        tries = [value + 1, value * 0.9, value - 1]
+    for each in tries:
+        try:
+            made: filters.Filter = filters.TABLE.build(kind.name, {key: each})
+        except RecipeError:
+            continue
+        return made
+    return None
+
+
+@pytest.mark.usefixtures("place")
+@pytest.mark.parametrize(
+    "name", sorted(each for each in filters.TABLE.targets() if filters.cost_of(filters.TABLE.load(each)) != "selection")
+)
 def test_a_filter_decides_alike_whatever_the_batches(name):
     kind = filters.TABLE.load(name)
     whole = Chain((kind(),)).sift(*examples(kind))

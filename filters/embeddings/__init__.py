@@ -78,8 +78,10 @@ def embed(texts: pl.Series, embedder: str, base_url: str, context: Context, sett
     place = {text: row for row, text in enumerate(known, 1)}
     widths = {len(each) for each in known.values()}
     if len(widths) > 1:
-        raise EngineError(f"{setting}: {embedder} gave vectors of {' and '.join(map(str, sorted(widths)))} numbers: the "
-                          f"model behind the name was changed; remove {home() / 'vectors.sqlite'}")
+        raise EngineError(
+            f"{setting}: {embedder} gave vectors of {' and '.join(map(str, sorted(widths)))} numbers: the "
+            f"model behind the name was changed; remove {home() / 'vectors.sqlite'}"
+        )
     width = widths.pop() if widths else 0
     table = whole(np.stack([np.zeros(width, dtype=np.float32), *known.values()]))
     found: Vectors = table[[place.get(text, 0) for text in texts.to_list()]]

@@ -28,7 +28,7 @@ Ints = NDArray[np.int64]
 
 @dataclass
 class Nearest:
-    """The rows kept so far, each in a group. A row is not kept when `near` says so of its cosine with one that counts."""
+    """The rows kept so far, each in a group. A row is not kept when `near` says so of its cosine with one of them."""
 
     near: Callable[[float], bool]
     groups: Groups = "both"

@@ -25,6 +25,7 @@ class Blank:
     entropy: Annotated[float, Field(ge=0)] = 1.0
     name: ClassVar[str] = "blank"
     modalities: ClassVar[tuple[str, ...]] = ("image", "paired")
+    limits: ClassVar[dict[str, tuple[str, ...]]] = {"blank_spread": (">= spread",), "blank_entropy": (">= entropy",)}
     scores: ClassVar[dict[str, Any]] = {
         "blank_spread": pl.Float64,
         "blank_entropy": pl.Float64,

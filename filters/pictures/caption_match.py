@@ -44,6 +44,14 @@ class CaptionMatch:
     highest: _COSINE = 0.995
     name: ClassVar[str] = "caption_match"
     modalities: ClassVar[tuple[str, ...]] = ("paired",)
+    limits: ClassVar[dict[str, tuple[str, ...]]] = {
+        "caption_match_text": (">= text",),
+        "caption_match_image": (
+            ">= image",
+            "<= highest",
+        ),
+        "caption_match_direction": (">= direction",),
+    }
     scores: ClassVar[dict[str, Any]] = {
         f"caption_match_{name}{suffix}": pl.Float64 for name in _BOUNDS for suffix in ("", "_least")
     }

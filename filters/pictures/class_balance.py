@@ -26,6 +26,7 @@ class ClassBalance:
     most: Annotated[float, Field(gt=0)] = 6.0
     name: ClassVar[str] = "class_balance"
     modalities: ClassVar[tuple[str, ...]] = ("image", "paired")
+    limits: ClassVar[dict[str, tuple[str, ...]]] = {"class_balance_row": ("<= most",)}
     scores: ClassVar[dict[str, Any]] = {"class_balance_row": pl.Int64, "class_balance_smallest": pl.Int64}
     """The row's number in its class, seeds counted first, and how many seeds the smallest class has."""
 

@@ -35,6 +35,14 @@ class ExamImage:
     colours: Annotated[int, Field(ge=0, le=255)] = 24
     name: ClassVar[str] = "exam_image"
     modalities: ClassVar[tuple[str, ...]] = ("image", "paired")
+    limits: ClassVar[dict[str, tuple[str, ...]]] = {
+        "exam_image_distance": (
+            "> distance",
+            "> edited",
+        ),
+        "exam_image_light": ("> light",),
+        "exam_image_colours": ("> colours",),
+    }
     scores: ClassVar[dict[str, Any]] = {
         "exam_image_distance": pl.Int64,
         "exam_image_colours": pl.Int64,

@@ -35,6 +35,12 @@ class ImageBand:
     name: ClassVar[str] = "image_band"
     modalities: ClassVar[tuple[str, ...]] = ("image", "paired")
     only_when_set: ClassVar[bool] = True
+    limits: ClassVar[dict[str, tuple[str, ...]]] = {
+        "image_band_similarity": (
+            ">= lowest",
+            "<= highest",
+        )
+    }
     scores: ClassVar[dict[str, Any]] = {"image_band_similarity": pl.Float64, "image_band_lowest": pl.Float64}
     """The cosine to the parent, and that of the least alike seeds of one class."""
 

@@ -37,6 +37,10 @@ class ImageDup:
     colours: Annotated[int, Field(ge=0, le=255)] = 24
     name: ClassVar[str] = "image_dup"
     modalities: ClassVar[tuple[str, ...]] = ("image", "paired")
+    limits: ClassVar[dict[str, tuple[str, ...]]] = {
+        "image_dup_distance": ("> distance",),
+        "image_dup_colours": ("> colours",),
+    }
     scores: ClassVar[dict[str, Any]] = {
         "image_dup_of": pl.String,
         "image_dup_of_seed": pl.Boolean,

@@ -40,6 +40,7 @@ class LabelCheck:
     side: Annotated[int, Field(ge=16, le=256, multiple_of=8)] = 32
     name: ClassVar[str] = "label_check"
     modalities: ClassVar[tuple[str, ...]] = ("image", "paired")
+    limits: ClassVar[dict[str, tuple[str, ...]]] = {"label_check_score": (">= threshold",)}
     scores: ClassVar[dict[str, Any]] = {
         "label_check_label": pl.String,
         "label_check_score": pl.Float64,

@@ -27,6 +27,7 @@ class OutsideMask:
     allowed: int = 0
     name: ClassVar[str] = "outside_mask"
     modalities: ClassVar[tuple[str, ...]] = ("image", "paired")
+    limits: ClassVar[dict[str, tuple[str, ...]]] = {"outside_mask_difference": ("<= allowed",)}
     scores: ClassVar[dict[str, Any]] = {"outside_mask_difference": pl.Int64}
 
     def score(self, frame: pl.DataFrame, context: Context) -> pl.DataFrame:

@@ -30,6 +30,12 @@ class Sharpness:
     highest: Annotated[float, Field(gt=0)] = 10.0
     name: ClassVar[str] = "sharpness"
     modalities: ClassVar[tuple[str, ...]] = ("image", "paired")
+    limits: ClassVar[dict[str, tuple[str, ...]]] = {
+        "sharpness_ratio": (
+            ">= lowest",
+            "<= highest",
+        )
+    }
     scores: ClassVar[dict[str, Any]] = {"sharpness_ratio": pl.Float64}
 
     def score(self, frame: pl.DataFrame, context: Context) -> pl.DataFrame:

@@ -28,6 +28,7 @@ class UnsafeImage:
     name: ClassVar[str] = "unsafe_image"
     modalities: ClassVar[tuple[str, ...]] = ("image", "paired")
     only_when_set: ClassVar[bool] = True
+    limits: ClassVar[dict[str, tuple[str, ...]]] = {"unsafe_image_score": ("< threshold",)}
     scores: ClassVar[dict[str, Any]] = {"unsafe_image_score": pl.Float64}
 
     def score(self, frame: pl.DataFrame, context: Context) -> pl.DataFrame:
