@@ -100,6 +100,8 @@ class _Seen:
     group: array[int] = field(default_factory=lambda: array("Q"))
     second: dict[int, int] = field(default_factory=dict)
     """Of seeds with one text: the first that is not of the first's group."""
+    seeds: int = 0
+    """How many rows were seeds: one that comes again is no copy of itself, as two rows of one file and one id are."""
 
     def add(self, rows: pl.DataFrame, keep_all: bool = False) -> list[str | None]:
         """The id of the earlier row that each row (columns id, group, key) repeats, or None; rows are then seen."""
@@ -120,8 +122,11 @@ class _Seen:
                 first[at] = self.second.get(int(keys[at]), base + at)
         fresh, ids = first == own, rows["id"].to_list()
         self.ids.extend(id if keep_all or new else None for id, new in zip(ids, fresh.tolist(), strict=True))
+        if keep_all:
+            self.seeds = len(self.ids)
         owners = [None if new else self.ids[at] for at, new in zip(first.tolist(), fresh.tolist(), strict=True)]
-        return [None if owner == id else owner for owner, id in zip(owners, ids, strict=True)]
+        themselves = [owner == id and at < self.seeds for owner, id, at in zip(owners, ids, first, strict=True)]
+        return [None if itself else owner for owner, itself in zip(owners, themselves, strict=True)]
 
     def _first(self, keys: _Hashes, base: int) -> _Ints:
         """The position of the first row with each key."""

@@ -101,3 +101,12 @@ def brute_force(groups, seeds, texts):
         if not copy:
             kept.append((seed, prompt))
         yield TWIN if copy else None
+
+
+def test_two_rows_of_one_id_are_copies_and_a_seed_that_comes_again_is_none():
+    context = context_of([("头疼怎么办", "多休息。")])
+    twice = rows(context, (None, "失眠怎么办", "早睡。"), (None, "失眠怎么办", "早睡。"))
+    same = twice.with_columns(pl.lit("v0").alias("id"))
+    assert scored(ExactDup(), same, context)["exact_dup_of"].to_list() == [None, "v0"]
+    seed = rows(context, (None, "头疼怎么办", "多休息。")).with_columns(pl.lit("s0").alias("id"))
+    assert scored(ExactDup(), seed, context)["exact_dup_of"].to_list() == [None]
