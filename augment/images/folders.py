@@ -1,7 +1,7 @@
 """A folder of pictures: the class is the subfolder, or is told by a table beside the pictures.
 
     pets/cat/1.jpg  pets/dog/2.png                 the label is the folder that a picture is in
-    pets/train/cat/1.jpg  pets/test/…              train/ is read; test/ and val/ are left alone, and it is said
+    pets/train/cat/1.jpg  pets/test/…              train/ is read; test/ and val/ are left alone (augment.images.parts)
     pets/metadata.jsonl (or .csv, .parquet)        file_name, and any of label, caption, boxes, mask_file_name
     pets/1.jpg  pets/1.txt                         the caption is in a text file beside the picture
     pets/cat/1.jpg  pets/masks/cat/1.png           a mask of the same name in masks/ (also pets/cat/masks/1.png)
@@ -13,24 +13,24 @@ the folder only, hidden files are left alone.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
 from augment.errors import SourceError
+from augment.images.coco import together
 from augment.images.entries import GENERIC, TEXT_LIMIT, Entry, Fault, Listing, check_theirs, inside
+from augment.images.parts import MASKS, Parts, files_in, part_of, parts_of, without_other_parts
 from augment.images.pictures import SUFFIXES
 from augment.images.tables import list_table
 from augment.readers import FORMATS
 
-TRAIN = ("train", "training")
-OTHERS = ("test", "testing", "val", "valid", "validation", "dev", "eval")
-MASKS = ("masks", "mask")
 _NUMBERS = re.compile(r"[-+.\deE\s]+")
 """What is no caption: boxes in YOLO's form."""
 
@@ -47,13 +47,13 @@ class Contents:
     others: Counter[str] = field(default_factory=Counter)
 
 
-def contents_of(folder: Path, without: Sequence[str] = ()) -> Contents:
-    """What is in `folder` but in its subfolders `without`, sorted; masks and texts by the relative path of their
+def contents_of(parts: Parts) -> Contents:
+    """What is in a folder but in the parts that are left alone, sorted; masks and texts by the relative path of their
     picture, without its suffix."""
     found = Contents()
-    for each in sorted(each for each in _files(folder) if each.parts[0] not in without):
-        suffix, parts = each.suffix.lower(), [part.lower() for part in each.parts[:-1]]
-        if suffix in SUFFIXES and any(part in MASKS for part in parts):
+    for each in sorted(each for each in files_in(parts.folder) if not parts.left_alone(each)):
+        suffix, above = each.suffix.lower(), [name.lower() for name in each.parts[:-1]]
+        if suffix in SUFFIXES and any(name in MASKS for name in above):
             found.masks[_stem(each)] = each
         elif suffix in SUFFIXES:
             found.pictures.append(each)
@@ -74,15 +74,18 @@ def list_folder(folder: Path, told: Mapping[str, str]) -> Listing:
     Raises:
         SourceError: there is none, or a table cannot be read.
     """
-    folder, without, notes = _train_of(folder)
-    found = contents_of(folder, without)
+    parts = parts_of(folder)
+    folder, found, notes = parts.folder, contents_of(parts), list(parts.notes)
+    tables, said = without_other_parts(found.tables)
+    notes += said
     kinds = found.others + Counter(each.suffix for each in found.archives)
     notes += [f"files left alone: {', '.join(f'{n} {kind}' for kind, n in sorted(kinds.items()))}"] if kinds else []
     notes += [f"links to folders left alone: {', '.join(linked)}"] if (linked := _linked_folders(folder)) else []
     columns: dict[str, str] = {}
     listed: list[Entry] = []
+    annotated: list[Entry] = []
     present: list[str] = []
-    for each in found.tables:
+    for each in tables:
         try:
             table = list_table(folder / each, told)
         except SourceError as error:
@@ -93,13 +96,15 @@ def list_folder(folder: Path, told: Mapping[str, str]) -> Listing:
         columns = {**columns, **table.columns}
         present += table.present
         notes += table.notes
-        listed += table.entries
+        (annotated if table.coco else listed).extend(table.entries)
     check_theirs(told, present)
+    shelf = Shelf(parts, found)
+    listed = [each for each in (*listed, *together(annotated)) if not shelf.left_alone(each)]
     if not found.pictures and not listed:
         raise SourceError(f"no picture in {folder}; known: {', '.join(SUFFIXES)}")
-    shelf = Shelf(folder, found)
     entries = [shelf.complete(each) for each in listed]
     named = {each.picture for each in entries} | {each.mask for each in entries}
+    named |= _pictures_of([folder / each for each in found.tables if each not in tables], told)
     unnamed = (shelf.entry(each) for each in found.pictures)
     entries += [each for each in unnamed if each.picture is None or each.picture not in named]
     if any(each.captions for each in entries) and found.texts:
@@ -118,8 +123,24 @@ def list_folder(folder: Path, told: Mapping[str, str]) -> Listing:
 class Shelf:
     """A folder's files, to be looked up by picture."""
 
-    folder: Path
+    parts: Parts
     found: Contents
+
+    @property
+    def folder(self) -> Path:
+        """What is read."""
+        return self.parts.folder
+
+    def left_alone(self, entry: Entry) -> bool:
+        """Whether an entry of a table names a picture in a part that is left alone."""
+        path = self._relative(entry)
+        return path is not None and self.parts.left_alone(path)
+
+    def _relative(self, entry: Entry) -> Path | None:
+        if not isinstance(entry.picture, Path):
+            return None
+        root = os.path.realpath(self.folder)
+        return entry.picture.relative_to(root) if entry.picture.is_relative_to(root) else None
 
     def entry(self, picture: Path) -> Entry:
         """The entry of a picture that no table names."""
@@ -131,16 +152,13 @@ class Shelf:
 
     def complete(self, entry: Entry) -> Entry:
         """The entry with what the files around its picture say, where it says nothing itself."""
-        if not isinstance(entry.picture, Path) or entry.fault is not None:
-            return entry
-        try:
-            picture = entry.picture.relative_to(os.path.realpath(self.folder))
-        except ValueError:
+        picture = self._relative(entry)
+        if picture is None or entry.fault is not None:
             return entry
         try:
             return dataclasses.replace(
                 entry,
-                label=entry.label or _class_of(picture),
+                label=entry.label or _class_of(picture, self.parts.named),
                 mask=entry.mask or self._mask(picture),
                 captions=entry.captions or self._caption(picture),
             )
@@ -176,11 +194,13 @@ class Shelf:
         return [path for stem, path in self.found.texts.items() if stem not in pictures]
 
 
-def _files(folder: Path) -> Iterator[Path]:
-    """Every file under `folder` by relative path; hidden ones, and folders behind links, are left alone."""
-    for place, folders, files in os.walk(folder):
-        folders[:] = sorted(each for each in folders if not each.startswith((".", "__MACOSX")))
-        yield from (Path(place, each).relative_to(folder) for each in files if not each.startswith("."))
+def _pictures_of(tables: Iterable[Path], told: Mapping[str, str]) -> set[Path | bytes | None]:
+    """The pictures that some tables name: those of another part are no rows just because no other table names them."""
+    found: set[Path | bytes | None] = set()
+    for each in tables:
+        with contextlib.suppress(SourceError):
+            found.update(entry.picture for entry in list_table(each, told).entries if isinstance(entry.picture, Path))
+    return found
 
 
 def _linked_folders(folder: Path) -> list[str]:
@@ -192,26 +212,16 @@ def _linked_folders(folder: Path) -> list[str]:
     )
 
 
-def _train_of(folder: Path) -> tuple[Path, list[str], list[str]]:
-    """The folder's training part where it is parted, the names of the other parts, and a remark on both."""
-    inner = {each.name.lower(): each for each in sorted(folder.iterdir()) if each.is_dir()}
-    train = next((inner[name] for name in TRAIN if name in inner), None)
-    if train is None:
-        return folder, [], []
-    others = [inner[name].name for name in OTHERS if name in inner]
-    notes = [f"{', '.join(f'{each}/' for each in others)} left alone (give one with --exam)"] if others else []
-    if any(each.suffix.lower() in {*SUFFIXES, *FORMATS} for each in folder.iterdir()):
-        return folder, others, notes  # a table beside the parts names what is in them
-    return train, [], [f"read from {train.name}/", *notes]
-
-
 def _stem(path: Path) -> Path:
     """A relative path without suffix, and without folders that say nothing: what a picture and its mask share."""
     kept = [part for part in path.parts[:-1] if part.lower() not in MASKS and part.lower() not in GENERIC]
     return Path(*kept, path.stem)
 
 
-def _class_of(picture: Path) -> str | None:
-    """The folder that names a picture's class."""
-    skipped = {*GENERIC, *TRAIN, *OTHERS}
-    return next((part for part in reversed(picture.parts[:-1]) if part.lower() not in skipped), None)
+def _class_of(picture: Path, parted: bool) -> str | None:
+    """The folder that names a picture's class; `parted`: train/ and test/ name none."""
+
+    def told(folder: str) -> bool:
+        return folder.lower() not in GENERIC and not (parted and part_of(folder))
+
+    return next((folder for folder in reversed(picture.parts[:-1]) if told(folder)), None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Mapping
 from itertools import chain
 from pathlib import Path
@@ -11,6 +12,7 @@ from augment.hub import load_split
 from augment.images.entries import Entry, Listing, check_ours, check_theirs
 from augment.images.folders import contents_of, list_folder
 from augment.images.hub import has_pictures, is_saved, list_hub, list_saved
+from augment.images.parts import parts_of, without_other_parts
 from augment.images.pictures import SUFFIXES
 from augment.images.tables import list_table
 from augment.images.webdataset import ARCHIVES, list_archives
@@ -66,11 +68,12 @@ def holds_pictures(name: str, path: Path | None, told: Mapping[str, str]) -> boo
         return True
     place = path or Path(name)
     if place.is_dir():
-        found = contents_of(place)
+        parts = parts_of(place)
+        found = contents_of(parts)
         return (
             bool(found.pictures or found.archives)
             or is_saved(place)
-            or any(_pictured(place / each) for each in found.tables)
+            or any(_pictured(parts.folder / each) for each in found.tables)
         )
     if place.is_file():
         return _is_archive(place) or place.suffix.lower() in SUFFIXES or _pictured(place)
@@ -98,10 +101,13 @@ def list_place(place: Path, told: Mapping[str, str]) -> Listing:
     if place.is_dir():
         if is_saved(place):
             return list_saved(place, told)
-        found = contents_of(place)
+        parts = parts_of(place)
+        found = contents_of(parts)
         if found.archives and not found.pictures:
             check_theirs(told, ())
-            return list_archives([place / each for each in found.archives], place)
+            archives, notes = without_other_parts(found.archives)
+            listing = list_archives([parts.folder / each for each in archives], parts.folder)
+            return dataclasses.replace(listing, notes=(*parts.notes, *notes, *listing.notes))
         return list_folder(place, told)
     if not place.is_file():
         raise SourceError(f"no file or folder {place}; check the path")

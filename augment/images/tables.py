@@ -14,7 +14,7 @@ from typing import Any
 import orjson
 
 from augment.errors import SourceError
-from augment.images.coco import coco_table
+from augment.images.coco import coco_root, coco_table
 from augment.images.entries import Entry, Listing, columns_of, entry_of, inside
 from augment.readers import read_file
 
@@ -24,26 +24,27 @@ BATCH = 64
 
 @dataclass(frozen=True)
 class TableListing(Listing):
-    """A listing, and the columns that its table has."""
+    """A listing, and the columns that its table has; `coco`: it is one of the files that COCO has of a picture."""
 
     present: tuple[str, ...] = ()
+    coco: bool = False
 
 
-def list_table(file: Path, told: Mapping[str, str], root: Path | None = None) -> TableListing:
-    """The entries of a table; paths are relative to `root` (None: the table's own folder).
+def list_table(file: Path, told: Mapping[str, str]) -> TableListing:
+    """The entries of a table; paths are relative to its own folder, or to the one above where it is COCO's.
 
     Raises:
         SourceError: it cannot be read, or no column is like a picture.
     """
-    root = root or file.parent
     if file.suffix.lower() == ".parquet":
-        return _parquet(file, told, root)
-    coco = coco_table(file, root) if file.suffix.lower() == ".json" else None
+        return _parquet(file, told, file.parent)
+    coco = coco_table(file, coco_root(file)) if file.suffix.lower() == ".json" else None
+    root = file.parent if coco is None else coco_root(file)
     table = coco or read_file(file)
     columns, notes = columns_of(table.columns, told)
     bad = [Entry(place, fault=reason) for place, reason, _ in table.bad]
     entries = [entry_of(place, record, columns, lambda name: inside(root, name)) for place, record in table.rows]
-    return TableListing([*entries, *bad], columns, () if coco else notes, tuple(table.columns))
+    return TableListing([*entries, *bad], columns, () if coco else notes, tuple(table.columns), coco is not None)
 
 
 def _parquet(file: Path, told: Mapping[str, str], root: Path) -> TableListing:

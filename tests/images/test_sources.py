@@ -273,3 +273,53 @@ def test_a_folder_of_texts_with_an_illustration_is_still_text(place):
     save(place / "d/figure.png", 1)
     (place / "d/rows.csv").write_text("question\n甲怎么办\n")
     assert open_source("d").seeds["prompt"].to_list() == ["甲怎么办"]
+
+
+def parted(place, files: dict[str, int]) -> None:
+    for name, seed in files.items():
+        save(place / "d" / name, seed)
+
+
+def test_a_table_beside_the_parts_brings_no_picture_of_the_others_back(place):
+    parted(place, {"train/1.png": 1, "test/2.png": 2})
+    lines = [{"file_name": name, "label": "cat"} for name in ("train/1.png", "test/2.png")]
+    (place / "d/metadata.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    source = open_pictures("d")
+    assert (source.rows_in, labels(source)) == (1, {"cat": 1})
+    assert source.notes[0] == "test/ left alone (give one with --exam)"
+
+
+@pytest.mark.parametrize("prefix", ["images/train", "images/train2017", "train-2", "images/train_3"])
+def test_parts_below_images_and_of_a_year_are_parts(place, prefix):
+    other = prefix.replace("train", "val")
+    parted(place, {f"{prefix}/cat/1.png": 1, f"{prefix}/dog/2.png": 2, f"{other}/cat/3.png": 3})
+    source = open_pictures("d")
+    assert labels(source) == {"cat": 1, "dog": 1}
+    assert any(f"{other}/ left alone" in note for note in source.notes)
+
+
+def test_a_folder_of_pictures_beside_the_parts_is_left_alone_and_said(place):
+    parted(place, {"train/cat/1.png": 1, "test/cat/2.png": 2, "unlabelled/3.png": 3})
+    source = open_pictures("d")
+    assert labels(source) == {"cat": 1}
+    assert any("test/, unlabelled/ left alone" in note for note in source.notes)
+
+
+def test_train_among_classes_is_a_class(place):
+    parted(place, {"bus/1.png": 1, "car/2.png": 2, "train/3.png": 3})
+    assert labels(open_pictures("d")) == {"bus": 1, "car": 1, "train": 1}
+
+
+def test_masks_of_the_parts_still_find_their_pictures(place):
+    parted(place, {"train/cat/1.png": 1, "val/cat/2.png": 2, "masks/train/cat/1.png": 9})
+    source = open_pictures("d")
+    assert (labels(source), source.seeds["mask"].count()) == ({"cat": 1}, 1)
+
+
+def test_files_that_are_called_after_parts_are_parts(place):
+    parted(place, {"1.png": 1, "2.png": 2})
+    for part, name in (("train", "1.png"), ("test", "2.png")):
+        (place / f"d/{part}-00000-of-00001.jsonl").write_text(json.dumps({"image": name, "label": part}))
+    source = open_pictures("d")
+    assert labels(source) == {"train": 1}, "nor is a picture of test/ a row without a label"
+    assert any("test-00000-of-00001.jsonl left alone" in note for note in source.notes)

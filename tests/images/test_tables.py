@@ -209,3 +209,38 @@ def test_a_source_is_known_for_what_it_is(place, name, pictured):
     (place / "t/rows.csv").write_text("question\n甲怎么办\n")
     assert holds_pictures(name, None, {}) is pictured
     assert ("pixels" in open_any(name).seeds.columns) is pictured
+
+
+def unpacked(place, part: str, first: int) -> None:
+    """COCO as it is unpacked: annotations/ beside the folders of pictures."""
+    images = [{"id": k, "file_name": f"{part}{k}.png"} for k in range(2)]
+    kinds = [{"id": 1, "name": "cat"}, {"id": 2, "name": "person"}]
+    boxes = [{"image_id": k, "category_id": 1, "bbox": [1, 2, 3, 4]} for k in range(2)]
+    people = [{"image_id": 0, "category_id": 2, "bbox": [5, 5, 3, 4]}]
+    captions = [{"image_id": k, "caption": f"cat {k} of {part}"} for k in range(2)]
+    (place / "d/annotations").mkdir(parents=True, exist_ok=True)
+    for name, annotations in (("instances", boxes), ("captions", captions), ("person_keypoints", people)):
+        told = {"images": images, "categories": kinds, "annotations": annotations}
+        (place / f"d/annotations/{name}_{part}2017.json").write_text(json.dumps(told))
+    for k in range(2):
+        save(place / f"d/{part}2017/{part}{k}.png", first + k)
+
+
+def test_coco_as_it_is_unpacked_is_its_training_part_with_boxes_and_captions(place):
+    unpacked(place, "train", 1)
+    unpacked(place, "val", 5)
+    source = open_pictures("d")
+    assert source.rows_in == 2
+    assert source.seeds["label"].to_list() == ["cat", "cat"]
+    assert source.seeds["caption"].to_list() == ["cat 0 of train", "cat 1 of train"]
+    assert source.seeds["boxes"].to_list() == ['[{"label":"cat","box":[1.0,2.0,3.0,4.0]}]'] * 2
+    assert any("val2017/ left alone" in note for note in source.notes)
+    alone = open_pictures("d/annotations/instances_train2017.json")
+    assert (alone.rows_in, alone.seeds["label"].to_list()) == (2, ["cat", "cat"])
+
+
+def test_coco_with_ids_that_are_none_is_no_traceback(place):
+    save(place / "d/1.png", 1)
+    told = {"images": [{"id": [1], "file_name": "1.png"}], "annotations": [{"image_id": {}, "bbox": [1, 2, 3, 4]}]}
+    (place / "d/a.json").write_text(json.dumps({**told, "categories": None}))
+    assert open_pictures("d/a.json").rows_in == 1

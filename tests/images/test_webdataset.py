@@ -143,3 +143,12 @@ def test_nothing_is_unpacked_and_pictures_are_read_one_at_a_time(place):
     entries = iter(list_archives([place / "a.tar"], place).entries)
     assert next(entries).captions == ("caption 0",)
     assert sorted(each.name for each in place.iterdir()) == ["a.tar"]
+
+
+def test_shards_of_other_parts_are_left_alone_and_said(place):
+    (place / "d").mkdir()
+    for k, part in enumerate(("train", "val")):
+        tar(place / f"d/{part}-00000.tar", {"1.png": png(k), "1.txt": f"a {part}".encode()})
+    source = open_pictures("d")
+    assert source.seeds["caption"].to_list() == ["a train"]
+    assert source.notes == ("val-00000.tar left alone (give one with --exam)",)
