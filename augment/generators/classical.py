@@ -18,7 +18,7 @@ from pydantic import Field
 
 from augment.images.boxes import read_boxes, write_boxes
 from augment.images.drawn import drawn, picture_reply
-from augment.images.operations import MOVING, Op, changed, matrix_of, moved_boxes, moved_mask
+from augment.images.operations import MOVING, Op, changed, hole_of, matrix_of, moved_boxes, moved_mask
 from augment.images.stamp import CHANGED
 from augment.images.store import pictures
 from augment.images.wording import coloured, lit, one_sided
@@ -48,7 +48,7 @@ BLUR, NOISE, QUALITY, HOLE = (0.001, 0.002), (3.0, 6.0), (30, 75), (0.15, 0.3)
 SEEN, COVERED = 0.75, 0.25
 """The share of a small box's area that a movement leaves in the picture, and that a hole covers at most."""
 GONE = ""
-"""In the place of a mask's name: too little of it is left."""
+"""In the place of a mask's name: too little of it is seen."""
 TRIES = 12
 STEPS = (0.7548776662466927, 0.5698402909980532)
 """From one variant's movement to the next one's: any number of them is spread evenly (Roberts' sequence R2)."""
@@ -122,7 +122,7 @@ class Classical:
             return found
         mask = found.about.get("mask")
         if mask == GONE:
-            return Rejected("its object left the picture")
+            return Rejected("its object is no longer seen")
         try:
             ops = found.about["ops"]
             boxes = record.boxes
@@ -252,13 +252,23 @@ def _spoils(ops: Sequence[Op], record: Row) -> bool:
 
 
 def _kept_mask(name: str, ops: Sequence[Op]) -> str:
-    """The moved mask's name in the store; "" where its object has left the picture for the greater part."""
+    """The moved mask's name in the store; "" where its object has left the picture, or is hidden, for the greater part.
+
+    A hole stays white in the mask: the object is there, behind it.
+    """
     import numpy as np
 
-    mask = pictures().open(name)
-    if not any(op[0] in MOVING for op in ops):
+    moves = any(op[0] in MOVING for op in ops)
+    holes = [numbers for op, *numbers in ops if op == "cutout"]
+    if not moves and not holes:
         return name
+    mask = pictures().open(name)
     moved = moved_mask(mask, ops)
+    seen = moved.copy()
+    for hole in holes:
+        seen.paste("black", hole_of(*hole, *mask.size))
     a, b, _, d, e, _ = matrix_of(ops, mask.width, mask.height)
-    before, after = (np.count_nonzero(np.asarray(each)[..., 0] >= 128) for each in (mask, moved))
-    return pictures().add(moved) if after >= 0.5 * before * abs(a * e - b * d) else GONE
+    before, after = (np.count_nonzero(np.asarray(each)[..., 0] >= 128) for each in (mask, seen))
+    if after < 0.5 * before * abs(a * e - b * d):
+        return GONE
+    return pictures().add(moved) if moves else name

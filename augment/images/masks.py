@@ -5,9 +5,11 @@ From a dataset's own masks and boxes, and from two predictions of noise (DiffEdi
 
 from __future__ import annotations
 
+import dataclasses
+import math
 from typing import TYPE_CHECKING, Any
 
-from augment.images.boxes import read_boxes
+from augment.images.boxes import Box, read_boxes, write_boxes
 from augment.images.store import pictures
 from augment.records import Row
 
@@ -17,6 +19,8 @@ if TYPE_CHECKING:
 
 BRIGHT = 128
 """The grey value from which a mask's pixel counts as white."""
+SPANNED = 0.5
+"""The share of a box's sides over which a mask reaches that is of this box's object."""
 OUTLIERS = 3.0
 """Differences beyond this multiple of their mean are cut, as in DiffEdit."""
 DIFFERENT = 0.5
@@ -48,16 +52,32 @@ def object_mask(record: Row, grow: int = 0) -> Image | None:
 
 
 def background_mask(record: Row, grow: int = 0) -> Image | None:
-    """White where the record's object is not, nor `grow` pixels around it; None where that is nowhere, or unknown.
+    """White where the record's objects are not, nor `grow` pixels around them; None where that is nowhere, or unknown.
+
+    A mask may be of one object where boxes are of several: the rectangles of those it leaves out are objects too.
 
     Raises:
         RunError: as `object_mask`.
     """
-    found = object_mask(record, grow)
+    found = object_mask(record)
     if found is None:
         return None
-    found = inverse(found)
+    left_out = [each for each in read_boxes(record.boxes) if not _spans(found, each)]
+    if left_out:
+        from PIL import ImageChops
+
+        found = ImageChops.lighter(found, box_mask(dataclasses.replace(record, boxes=write_boxes(left_out))))
+    found = inverse(grown(found, grow))
     return found if found.getbbox() else None
+
+
+def _spans(mask: Image, box: Box) -> bool:
+    """Whether what is white in a box reaches over more than half of it both ways."""
+    left, top = math.floor(box.x), math.floor(box.y)
+    edges = mask.crop((left, top, math.ceil(box.x + box.width), math.ceil(box.y + box.height))).getbbox()
+    if edges is None:
+        return False
+    return edges[2] - edges[0] > SPANNED * box.width and edges[3] - edges[1] > SPANNED * box.height
 
 
 def box_mask(record: Row) -> Image:

@@ -193,12 +193,15 @@ def _jpeg(picture: Image, quality: int) -> Image:
 
 
 def _cutout(picture: Image, left: float, top: float, wide: float, high: float) -> Image:
-    width, height = picture.size
-    x, y = round(left * width), round(top * height)
-    past, under = x + max(1, round(wide * width)), y + max(1, round(high * height))
     cut = picture.copy()
-    cut.paste(_mean(picture), (x, y, past, under))
+    cut.paste(_mean(picture), hole_of(left, top, wide, high, *picture.size))
     return cut
+
+
+def hole_of(left: float, top: float, wide: float, high: float, width: int, height: int) -> tuple[int, int, int, int]:
+    """Left, top, right and bottom of a `cutout` in a picture of `width` × `height` pixels."""
+    x, y = round(left * width), round(top * height)
+    return x, y, x + max(1, round(wide * width)), y + max(1, round(high * height))
 
 
 _TINTS: dict[str, Any] = {

@@ -118,7 +118,7 @@ def _raw(archive: tarfile.TarFile, member: tarfile.TarInfo, most: int) -> bytes:
     if not member.isreg():
         raise Fault("not a file")
     if member.size > most:
-        raise Fault(f"over {most / 2**20:.1g} MB")
+        raise Fault(f"over {most >> 20} MB" if most >= 2**20 else f"over {most:,} bytes")
     opened = archive.extractfile(member)
     raw = opened.read() if opened is not None else b""
     if len(raw) < member.size:

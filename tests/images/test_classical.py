@@ -306,16 +306,23 @@ def test_a_mask_is_black_where_there_was_no_picture():
     assert (np.asarray(changed(white, ops)) == 255).all(), "the picture itself goes on there"
 
 
-def test_an_object_whose_mask_left_the_picture_is_no_row(place):
+def test_an_object_whose_mask_left_the_picture_or_is_hidden_is_no_row(place):
     picture, mask, _ = square(at=(0, 0, 20, 20))
     record = row(picture, mask=pictures().add(mask))
     generator = Classical()
     asked = generator.ask(record, 0, ())
-    for op, kept in ((["crop", 0.3, 0.3, 0.6, 0.6], False), (["crop", 0.0, 0.0, 0.8, 0.8], True)):
-        made = generator.read(record, generator.answer(dataclasses.replace(asked, settings={"ops": [op]})))
+    away, still = ["crop", 0.3, 0.3, 0.6, 0.6], ["crop", 0.0, 0.0, 0.8, 0.8]
+    hidden, beside, half = (
+        ["cutout", 0.0, 0.0, 0.2, 0.2],
+        ["cutout", 0.5, 0.5, 0.2, 0.2],
+        ["cutout", 0.0, 0.0, 0.08, 0.05],
+    )
+    tried = [([away], False), ([still], True), ([hidden], False), ([still, hidden], False)]
+    for ops, kept in (*tried, ([beside], True), ([half], True), ([still, beside], True)):
+        made = generator.read(record, generator.answer(dataclasses.replace(asked, settings={"ops": ops})))
         assert isinstance(made, Row) is kept
         if not kept:
-            assert made == Rejected("its object left the picture")
+            assert made == Rejected("its object is no longer seen")
 
 
 def test_no_variant_loses_or_hides_a_box(place):

@@ -158,3 +158,15 @@ def test_islands_agree_with_a_known_labelling():
         sizes = np.bincount(numbers.ravel())
         wanted = white_places & (sizes[numbers] >= 12)
         assert (without_islands(white_places, 12) == wanted).all()
+
+
+def test_the_background_is_beside_boxes_that_the_mask_leaves_out(place):
+    name = pictures().add(disc())
+    boxes = write_boxes((Box("cat", 22, 14, 20, 20), Box("dog", 50, 2, 10, 10), Box("cup", 38, 14, 20, 12)))
+    found = white(background_mask(row(mask=name, boxes=boxes)))
+    wanted = ~white(disc())
+    wanted[2:12, 50:60] = False  # nothing of the mask is in it
+    wanted[14:26, 38:58] = False  # the mask's edge alone reaches into it
+    assert (found == wanted).all()
+    own = write_boxes((Box("cat", 22, 14, 20, 20),))
+    assert (white(background_mask(row(mask=name, boxes=own))) == ~white(disc())).all()

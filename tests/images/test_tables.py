@@ -219,8 +219,8 @@ def unpacked(place, part: str, first: int) -> None:
     people = [{"image_id": 0, "category_id": 2, "bbox": [5, 5, 3, 4]}]
     captions = [{"image_id": k, "caption": f"cat {k} of {part}"} for k in range(2)]
     (place / "d/annotations").mkdir(parents=True, exist_ok=True)
-    for name, annotations in (("instances", boxes), ("captions", captions), ("person_keypoints", people)):
-        told = {"images": images, "categories": kinds, "annotations": annotations}
+    for name, said in (("instances", boxes), ("captions", captions), ("person_keypoints", people)):
+        told = {"images": images, "categories": kinds, "annotations": said}
         (place / f"d/annotations/{name}_{part}2017.json").write_text(json.dumps(told))
     for k in range(2):
         save(place / f"d/{part}2017/{part}{k}.png", first + k)

@@ -80,6 +80,8 @@ def test_bad_members_cost_their_sample(place):
             "two.png": png(7),
             "two.jpg": png(8),
             "two.txt": b"words",
+            "long.png": png(11),
+            "long.json": b"{" + b" " * 100_000 + b"}",
             "README.md": b"about",
             "../out.png": png(9),
             "/absolute.png": png(10),
@@ -93,13 +95,14 @@ def test_bad_members_cost_their_sample(place):
         "a.tar:cut": "broken or cut off",
         "a.tar:wrong": "not valid JSON",
         "a.tar:list": "not a JSON object",
+        "a.tar:long": "over 100,000 bytes",
         "a.tar:latin": "caption cannot be read as UTF-8",
         "a.tar:empty": "an empty file",
         "a.tar:two.jpg": "second picture of a name",
         "a.tar:../out": "path leads out of the folder",
         "a.tar:/absolute": "path leads out of the folder",
     }
-    assert source.rows_in == 12
+    assert source.rows_in == 13
 
 
 def test_links_and_devices_in_an_archive_are_not_followed(place):
