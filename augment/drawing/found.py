@@ -69,8 +69,11 @@ def find(spec: str, accept_licence: bool) -> Model:
     first, *added = [spec] if Path(spec).expanduser().is_dir() else spec.split("+")
     if not first:
         raise EngineError("diffusers names no model; write diffusers:FOLDER or diffusers:owner/name")
+    local = Path(first).expanduser().is_dir()
+    if not local and not _repository(first):  # whoever misspells a folder is not asked about its licence
+        raise EngineError(_nowhere(first, "model_index.json"))
     for each in (first, *added):
-        gate(each, accept_licence)
+        gate(each, accept_licence, folder=Path(each).expanduser().exists())
     main, index = _found(first, "model_index.json")
     pipeline = index.get("_class_name")
     if not isinstance(pipeline, str):
@@ -83,7 +86,21 @@ def find(spec: str, accept_licence: bool) -> Model:
             control, config = _found(each, "config.json")
             if "ControlNet" not in str(config.get("_class_name")):
                 raise EngineError(f"{each} is no ControlNet, nor a file of an IP-Adapter; what follows + must be one")
-    return Model(main, pipeline, index, control, look, entry_of(first))
+    return Model(main, pipeline, index, control, look, None if local else entry_of(first))
+
+
+def _repository(name: str) -> bool:
+    """Whether a name can be a repository's on the hub, and is no path here."""
+    return (
+        not Path(name).expanduser().exists()
+        and name[0] not in "./~"
+        and not name.endswith("/")
+        and name.count("/") == 1
+    )
+
+
+def _nowhere(name: str, file: str) -> str:
+    return f"no model folder {name}; give a folder with a {file}, or owner/name of the hub"
 
 
 def _local(part: Part) -> bool:
@@ -99,8 +116,8 @@ def _found(name: str, file: str) -> tuple[Part, dict[str, Any]]:
             raise EngineError(f"{name} holds no {file}; give a folder that diffusers wrote (save_pretrained)")
         part = Part(str(path), str(place), None, identity_of(place))
         return part, _json(place / file)
-    if path.exists() or name.startswith((".", "/", "~")) or name.count("/") != 1:
-        raise EngineError(f"no model folder {name}; give a folder with a {file}, or owner/name of the hub")
+    if not _repository(name):
+        raise EngineError(_nowhere(name, file))
     fetched = _fetch(name, file)
     return Part(name, name, _commit(fetched, file), _commit(fetched, file)), _json(fetched)
 

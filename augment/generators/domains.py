@@ -51,7 +51,7 @@ PROMPTS = {
         fields=("domains",),
     ),
 }
-DOMAINS = {
+DOMAINS = {  # the same ones in both, in the same order
     "zh": (
         "大雨中",
         "飘着雪",
@@ -142,10 +142,14 @@ class Domains:
             domains = tuple(_class_free(list_of(draft.text, "domains"), labels))
         if not domains:
             return Rejected("no domain without a class in it")
-        start = seed_for(record.id, self.name, -1, self.seed)
-        domain = domains[(start + k) % len(domains)]
+        at = (seed_for(record.id, self.name, -1, self.seed) + k) % len(domains)
+        domain = domains[at]
         strength = strength_of(self.strengths, self, record, k)
-        caption = continued(record.caption, domain) if record.caption else None
+        caption = None
+        if record.caption:  # in its own language: a label "apple" may have a caption in Chinese
+            language = language_for(record.caption)
+            said = DOMAINS[language][at] if draft is None else domain
+            caption = continued(record.caption, said) if language_for(said) == language else None
         more = {"image": record.image, "strength": strength, "caption": caption}
         return asked(self, record, k, template, continued(photo, domain), **more)
 
@@ -154,7 +158,8 @@ class Domains:
         return self.drafted(record, k, exemplars, None)
 
     def read(self, record: Row, reply: Reply) -> Row | Rejected:
-        """The record with the new picture, its label to be checked, its caption with the domain; no box."""
+        """The record with the new picture, its label to be checked; its caption with the domain, if both are of one
+        language; no box."""
         return survivor(record, reply, "edit")
 
 

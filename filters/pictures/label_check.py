@@ -6,6 +6,7 @@ those that a teacher turns away, it helps (see `tests/benchmarks/digits.py`).
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar
 
@@ -14,7 +15,9 @@ from pydantic import Field
 
 from filters import Context
 from filters.pictures.features import unscored
-from filters.pictures.judges import Judge, appointed, judged
+from filters.pictures.judges import LEAST_SEEDS, Judge, appointed, judged
+
+log = logging.getLogger(__name__)
 
 QUALITY = "label_check_quality"
 """Where `Context.memory` has the judge's false rejects (see `filters.pictures.judges.false_rejects`)."""
@@ -60,6 +63,8 @@ class LabelCheck:
             if self.name not in context.memory:
                 context.memory[self.name], context.memory[QUALITY] = appointed(self, context)
             judge: Judge | None = context.memory[self.name]
+            if judge is not None:
+                _tell(judge, set(rows["label"]), context.memory)
             rows = rows.filter(pl.col("label").is_in(list(judge.columns) if judge else []))
             if judge is not None:
                 parents = [each[0] if each is not None and len(each) else None for each in rows["parents"].to_list()]
@@ -74,4 +79,19 @@ class LabelCheck:
             .then(pl.lit("not what its label says"))
             .when(pl.col("label_check_score") < self.threshold)
             .then(pl.lit("hardly what its label says"))
+        )
+
+
+def _tell(judge: Judge, labels: set[str], memory: dict[str, Any]) -> None:
+    """Say, once of each, which labels the judge does not know: pictures of those are kept, and nobody has looked."""
+    told: set[str] = memory.setdefault("label_check_unknown", set())
+    unknown = sorted(labels - set(judge.columns) - told)
+    if unknown:
+        told.update(unknown)
+        shown = ", ".join(unknown[:5]) + (f", and {len(unknown) - 5:,} more" if len(unknown) > 5 else "")
+        why = f" (fewer than {LEAST_SEEDS} seeds)" if judge.kind == "teacher" else ""
+        log.warning(
+            "label check: the %s does not know %s%s: pictures of it are kept unchecked; name a classifier that does with "
+            "--set label_check.model=FOLDER",
+            *(judge.kind, shown, why),
         )

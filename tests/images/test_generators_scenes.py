@@ -276,3 +276,15 @@ def test_themes_of_instructions_come_in_turn(place):
     asked = [build("instruct").draft(squares.record(), k, ()).messages[1][1] for k in range(8)]
     assert len(set(asked)) == 8
     assert not any(one == other for one, other in itertools.pairwise(asked))
+
+
+def test_a_caption_gets_a_domain_of_its_own_language_or_none(place):
+    generator = build("domains")
+    assert len(DOMAINS["en"]) == len(DOMAINS["zh"])
+    for k in range(len(DOMAINS["en"])):
+        drawing = generator.ask(squares.record("square", "灰墙前的红色方块。"), k, ()).drawing
+        at = DOMAINS["en"].index(drawing.prompt.removeprefix("a photo of a square, "))
+        assert drawing.caption == f"灰墙前的红色方块，{DOMAINS['zh'][at]}"
+    draft = Reply("k", '{"domains": ["in deep snow"]}')
+    asked = [generator.drafted(squares.record("square", said), 0, [], draft) for said in ("灰墙前的方块", "a square")]
+    assert [each.drawing.caption for each in asked] == [None, "a square, in deep snow"]

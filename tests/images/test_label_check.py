@@ -124,6 +124,17 @@ def test_a_class_with_too_few_seeds_is_not_judged():
     assert reasons(LabelCheck(), frame, context) == [None, WRONG]
 
 
+def test_labels_that_the_judge_does_not_know_are_said_once(caplog):
+    context = context_of([*shapes(5), ("star", shape("disc", 90))])
+    for label in ("star", "star", "zebra", "bars"):
+        scored(LabelCheck(), variants(context, ("s0", shape("disc", 33)), label=[label]), context)
+    said = [each for each in caplog.messages if "does not know" in each]
+    assert [each.split(" (")[0] for each in said] == [
+        "label check: the teacher does not know star",
+        "label check: the teacher does not know zebra",
+    ]
+
+
 def test_teachers_that_know_nothing_are_not_listened_to(caplog):
     rng = np.random.default_rng(0)
     clouds = [Image.fromarray(rng.integers(0, 256, (32, 32, 3), dtype=np.uint8)) for _ in range(40)]

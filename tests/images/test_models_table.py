@@ -56,10 +56,23 @@ def test_only_what_may_train_others_passes_unasked() -> None:
 
 
 def test_an_engine_is_gated_before_anything_else_and_so_is_what_is_added(folder: Path) -> None:
-    for spec in (str(folder), "Tongyi-MAI/Z-Image+/no/such", "/no/such"):
+    for spec in (str(folder), f"{folder}+{folder}", "Tongyi-MAI/Z-Image+/no/such"):
         with pytest.raises(EngineError, match="--accept-licence"):
             open_engine(f"diffusers:{spec}", EngineOptions(), "--engine")
     assert opened(str(folder)).model == "sd"
+
+
+@pytest.mark.parametrize("spec", ["/no/such", "name", "nope/", "a/b/c"])
+def test_a_folder_that_is_not_there_is_no_matter_of_licences(place: Path, spec: str) -> None:
+    with pytest.raises(EngineError, match=f"no model folder {spec};"):
+        open_engine(f"diffusers:{spec}", EngineOptions(), "--engine")
+
+
+def test_a_folder_that_is_called_like_a_cleared_model_is_gated(place: Path, folder: Path) -> None:
+    (place / "Tongyi-MAI").mkdir()
+    shutil.copytree(folder, place / "Tongyi-MAI/Z-Image")
+    with pytest.raises(EngineError, match="is not in the model table.*--accept-licence"):
+        open_engine("diffusers:Tongyi-MAI/Z-Image", EngineOptions(), "--engine")
 
 
 @pytest.mark.parametrize(
