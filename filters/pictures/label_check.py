@@ -91,7 +91,7 @@ def _tell(judge: Judge, labels: set[str], memory: dict[str, Any]) -> None:
         shown = ", ".join(unknown[:5]) + (f", and {len(unknown) - 5:,} more" if len(unknown) > 5 else "")
         why = f" (fewer than {LEAST_SEEDS} seeds)" if judge.kind == "teacher" else ""
         log.warning(
-            "label check: the %s does not know %s%s: pictures of it are kept unchecked; name a classifier that does with "
-            "--set label_check.model=FOLDER",
+            "label check: the %s does not know %s%s: pictures of it are kept unchecked; name a classifier that does "
+            "with --set label_check.model=FOLDER",
             *(judge.kind, shown, why),
         )
