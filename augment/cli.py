@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -35,6 +36,8 @@ app = typer.Typer(
 
 def main() -> None:
     """Run the command. An error the user can fix is one line on stderr and exit code 2."""
+    # it tells of a kernel that is not installed while others import it, before anything of ours could keep it quiet
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     try:
         app()
     except AugmentError as error:

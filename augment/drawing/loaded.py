@@ -139,12 +139,13 @@ def load(model: Model, dtype: torch.dtype, folders: dict[str, str]) -> Loaded:
 
 def quiet() -> None:
     """Keep off the terminal what diffusers and transformers say to their developers."""
-    import diffusers
-    import transformers
+    from finetune.model import quiet as quieter
 
-    for each in (diffusers.utils.logging, transformers.utils.logging):
-        each.set_verbosity_error()
-        each.disable_progress_bar()
+    quieter()
+    import diffusers
+
+    diffusers.utils.logging.set_verbosity_error()
+    diffusers.utils.logging.disable_progress_bar()
 
 
 def _weights(kind: Any, part: Part, dtype: torch.dtype) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import torch
 
 from augment.drawing.found import Model, one_line
+from augment.drawing.loaded import quiet
 from augment.errors import FinetuneError
 
 
@@ -38,12 +38,7 @@ def load(model: Model, dtype: torch.dtype) -> Any:
     """
     import diffusers
 
-    from finetune.model import quiet
-
     quiet()
-    diffusers.utils.logging.set_verbosity_error()
-    diffusers.utils.logging.disable_progress_bar()
-    logging.getLogger("diffusers").setLevel(logging.ERROR)
     with one_line(f"cannot load the weights of {model.name}", "check the folder, or fetch it again"):
         pipe: Any = diffusers.DiffusionPipeline.from_pretrained(  # type: ignore[no-untyped-call]
             model.main.place, revision=model.main.commit, dtype=dtype, use_safetensors=True

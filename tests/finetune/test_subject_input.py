@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import signal
+import subprocess
+import sys
 
 import pytest
 from PIL import Image
@@ -32,6 +34,16 @@ def subject(augment, place, sd):
         return augment("subject", *named, "--accept-licence", *quick, *flags)
 
     return run
+
+
+def test_what_libraries_say_on_their_way_in_stays_off_the_terminal(place):
+    """In a process of its own: in this one they are imported already. bitsandbytes misses a kernel on some CPUs."""
+    told = ("subject", "--images", "photos", "--noun", "car", "--out", "mine", "--engine", "noise:x")
+    done = subprocess.run([sys.executable, "-m", "augment", *told], capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr.splitlines() == [
+        "augment: --engine 'noise:x' cannot be trained; write diffusers:FOLDER or diffusers:owner/name"
+    ]
 
 
 @pytest.mark.parametrize(
