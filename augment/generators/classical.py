@@ -265,8 +265,8 @@ def _kept_mask(name: str, ops: Sequence[Op]) -> str:
     mask = pictures().open(name)
     moved = moved_mask(mask, ops)
     seen = moved.copy()
-    for hole in holes:
-        seen.paste("black", hole_of(*hole, *mask.size))
+    for left, top, wide, high in holes:
+        seen.paste("black", hole_of(left, top, wide, high, *mask.size))
     a, b, _, d, e, _ = matrix_of(ops, mask.width, mask.height)
     before, after = (np.count_nonzero(np.asarray(each)[..., 0] >= 128) for each in (mask, seen))
     if after < 0.5 * before * abs(a * e - b * d):

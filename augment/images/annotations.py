@@ -27,6 +27,8 @@ _BOXES = ("bbox", "bboxes", "box", "boxes")
 _COLOURED = 48
 """Difference of two channels from which on a mask is painted in colours and not in grey (JPEG alone makes some)."""
 _DARK = 24
+_CLASSES = 64
+"""Up to this brightest value, a grey mask of more than two values holds the numbers of classes."""
 
 
 def boxes_in(written: Any, width: int, height: int, label: str | None = None) -> str | None:
@@ -101,8 +103,8 @@ def _box(label: str, x: float, y: float, wide: float, high: float, width: int, h
 def mask_of(picture: Image) -> Image:
     """A mask in our form, RGB of black and white, white the object.
 
-    A grey one (also of 0 and 1) is cut at half of its brightest value; of one painted in colours, as label maps are,
-    everything is object that is not black.
+    A grey one (also of 0 and 1) is cut at half of its brightest value; of label maps, which are painted in colours or
+    hold small numbers, everything is object that is not black.
 
     Raises:
         Fault: there is no object in it.
@@ -113,7 +115,9 @@ def mask_of(picture: Image) -> Image:
     values = np.asarray(picture)
     brightest, darkest = values.max(axis=2), values.min(axis=2)
     coloured = int((brightest - darkest).max()) >= _COLOURED
-    object_ = brightest > (_DARK if coloured else int(brightest.max()) / 2)
+    top = int(brightest.max())
+    numbered = top <= _CLASSES and len(np.unique(brightest)) > 2
+    object_ = brightest > (_DARK if coloured else 0 if numbered else top / 2)
     if not object_.any():
         raise Fault("mask is empty")
     return PILImage.fromarray(np.where(object_, np.uint8(255), np.uint8(0))).convert("RGB")

@@ -15,6 +15,8 @@ from typing import NamedTuple, Self
 
 logger = logging.getLogger(__name__)
 
+RULES = 2
+"""Raised when files are made into other pictures or masks than before."""
 _TABLE = (
     "create table if not exists known (file text primary key, name text not null, width integer not null, "
     "height integer not null) without rowid"
@@ -76,8 +78,10 @@ class Known:
 
 
 def digest_of(raw: bytes, purpose: str) -> str:
-    """The digest of a file's bytes, for a purpose ("picture", "mask") and this version of Pillow: another may decode a
-    JPEG to other pixels."""
+    """The digest of a file's bytes, for a purpose ("picture", "mask"), our rules, and this version of Pillow: another
+    may decode a JPEG to other pixels."""
     import PIL
 
-    return hashlib.blake2b(raw, digest_size=16, person=f"{purpose[:7]} {PIL.__version__}".encode()[:16]).hexdigest()
+    return hashlib.blake2b(
+        raw, digest_size=16, person=f"{purpose[:4]}{RULES} {PIL.__version__}".encode()[:16]
+    ).hexdigest()

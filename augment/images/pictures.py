@@ -99,7 +99,7 @@ def upright(picture: Image) -> Image:
     """The picture as RGB: alpha on white, palettes and grey spread out, 16 bits brought to 8, CMYK converted."""
     from PIL import Image as PILImage
 
-    if picture.mode == "RGB":
+    if picture.mode == "RGB" and "transparency" not in picture.info:
         return picture
     if picture.mode.startswith("I") or picture.mode == "F":
         picture = _eight_bits(picture)

@@ -141,3 +141,14 @@ def test_masks_and_boxes_that_do_not_fit_cost_their_row(place):
         *("mask of another size", "mask is empty", "mask: not a picture", "mask: no such file"),
         *("box outside the picture", "boxes cannot be read"),
     ]
+
+
+def test_a_map_of_classes_by_number_is_a_mask_of_all_that_is_no_background():
+    """A grey mask with soft edges is cut at half; one of small numbers would lose all classes but the last."""
+    numbers = np.zeros((16, 20), np.uint8)
+    numbers[2:6, 3:9], numbers[8:12, 3:9] = 1, 20
+    found = np.asarray(mask_of(Image.fromarray(numbers).convert("RGB")))[..., 0] == 255
+    assert (found == (numbers > 0)).all()
+    soft = np.where(numbers == 20, np.uint8(255), numbers * 60)
+    found = np.asarray(mask_of(Image.fromarray(soft).convert("RGB")))[..., 0] == 255
+    assert (found == (soft == 255)).all()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import random
@@ -191,3 +192,12 @@ def test_text_and_pictures_of_one_name_do_not_meet(place):
     source = open_pictures("d")
     assert source.seeds["label"].to_list() == ["图 片"]
     assert reasons(source) == {}
+
+
+def test_the_colour_that_a_png_calls_transparent_is_white():
+    file = io.BytesIO()
+    shown = Image.new("RGB", (20, 16), "red")
+    shown.paste("blue", (0, 0, 10, 16))
+    shown.save(file, "PNG", transparency=(0, 0, 255))
+    found = decode(file.getvalue())
+    assert (found.mode, found.getpixel((2, 2)), found.getpixel((15, 2))) == ("RGB", (255, 255, 255), (255, 0, 0))
