@@ -167,7 +167,7 @@ def _answers(asked: Iterable[tuple[Hung, Request]], engine: Engine | None) -> It
             why = f"other version: {request.generator} {request.model} drew it, and {generator.version} is here"
             yield row, Reply(request.key, "", error=why)
         else:
-            yield row, generator.answer(request)
+            yield row, _followed(generator, request)
     if engine is None:
         return
     ready = []
@@ -184,6 +184,15 @@ def _answers(asked: Iterable[tuple[Hung, Request]], engine: Engine | None) -> It
     for reply in engine.generate(ready):
         for row, _ in drawn[reply.key]:
             yield row, reply
+
+
+def _followed(generator: Any, request: Request) -> Reply:
+    """What a generator that needs no engine makes of a recipe; whoever wrote the file may have written anything."""
+    try:
+        reply: Reply = generator.answer(request)
+    except (AugmentError, KeyError, IndexError, TypeError, ValueError, ArithmeticError, MemoryError) as error:
+        return Reply(request.key, "", error=f"its recipe cannot be followed ({type(error).__name__}: {error})")
+    return reply
 
 
 def _compare(found: Check, count: Count, row: Hung, path: Path, reply: Reply, blamed: bool) -> None:

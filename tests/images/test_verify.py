@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 from augment.images.stamp import CHANGED, plain, recipe_of, stamped
+from augment.records import Request
 from tests.test_pipeline import seeds
 
 WORDS = ("--source", "sample-images", "--limit", 4, "--n", "1x", "--filters", "none", "--holdout", "0")
@@ -209,6 +210,25 @@ def test_a_recipe_that_was_changed_no_longer_leads_to_its_key(augment, run):
     path.write_bytes(stamped(Image.open(path).convert("RGB"), recipe, CHANGED))
     assert faults(augment, run)["redrawn"] == [
         f"{path.name}: cannot be made again: its recipe is not the one that its key names"
+    ]
+
+
+@pytest.mark.parametrize("ops", [[["bogus", 1]], [["affine", 0, 0, 0, 0, 0]], [["crop"]], "flip", None])
+def test_a_recipe_that_cannot_be_followed_is_a_fault_and_no_traceback(augment, run, ops):
+    path = generated(run)
+    recipe, _ = recipe_of(path.read_bytes())
+    recipe["params"] = {} if ops is None else {"ops": ops}
+    asked = Request(
+        *(recipe["parent"], recipe["generator"], recipe["variant"], (), recipe["template"], recipe["seed"]),
+        engine=recipe["engine"],
+        model=recipe["model"],
+        settings=recipe["params"],
+        pictures=tuple(recipe["pictures"]),
+    )
+    path.write_bytes(stamped(Image.open(path).convert("RGB"), {**recipe, "key": asked.key}, CHANGED))
+    told = faults(augment, run, "--redraw", "all")["redrawn"]
+    assert [each.partition(" (")[0] for each in told] == [
+        f"{path.name}: cannot be made again: its recipe cannot be followed"
     ]
 
 
