@@ -23,7 +23,7 @@ from augment.readers import FORMATS
 TRAIN = ("train", "training")
 OTHERS = ("test", "testing", "val", "valid", "validation", "dev", "eval")
 MASKS = ("masks", "mask")
-_YEAR = re.compile(r"[-_]?\d+$")
+_YEAR = re.compile(r"[-_]?(?:19|20)\d\d$")
 
 
 @dataclass(frozen=True)

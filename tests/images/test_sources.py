@@ -289,7 +289,7 @@ def test_a_table_beside_the_parts_brings_no_picture_of_the_others_back(place):
     assert source.notes[0] == "test/ left alone (give one with --exam)"
 
 
-@pytest.mark.parametrize("prefix", ["images/train", "images/train2017", "train-2", "images/train_3"])
+@pytest.mark.parametrize("prefix", ["images/train", "images/train2017", "train-2017", "data/train_2014"])
 def test_parts_below_images_and_of_a_year_are_parts(place, prefix):
     other = prefix.replace("train", "val")
     parted(place, {f"{prefix}/cat/1.png": 1, f"{prefix}/dog/2.png": 2, f"{other}/cat/3.png": 3})
@@ -308,6 +308,11 @@ def test_a_folder_of_pictures_beside_the_parts_is_left_alone_and_said(place):
 def test_train_among_classes_is_a_class(place):
     parted(place, {"bus/1.png": 1, "car/2.png": 2, "train/3.png": 3})
     assert labels(open_pictures("d")) == {"bus": 1, "car": 1, "train": 1}
+
+
+def test_a_number_that_is_no_year_makes_no_part(place):
+    parted(place, {"train1/1.png": 1, "train2/2.png": 2})
+    assert labels(open_pictures("d")) == {"train1": 1, "train2": 1}
 
 
 def test_masks_of_the_parts_still_find_their_pictures(place):
