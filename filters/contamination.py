@@ -3,10 +3,15 @@
 Measured on 96,016 clean rows without a false hit: half the 8-grams of an exam question; a fifth of the
 10-grams of an exam answer, or 30 of its characters in one piece ("any shared n-gram" drowns in
 boilerplate). Letters need windows twice as long for the same certainty.
+
+In a question of 8 to 20 characters one changed character can break every 8-gram. So a whole text is compared with
+whole questions by its bigrams too: one edit of 8 characters leaves .75 of them, and no two of 264 real questions share
+more than .56. Of a question said in other words neither finds much; for those there is `embedder`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar
 
@@ -16,38 +21,58 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from filters import Context
-from filters.fold import LETTERS_END, code_points, fold
-from filters.minhash import distinct, ngrams
+from filters.exam_index import Pieces, Rewordings
+from filters.fold import fold, unfolded
 
 _ROWS = 1 << 10  # looked up at a time
-_ITEM, _PLACE = 24, 22  # bits of an exam item's number, and of a place in a text
-_COMMON = 32  # an n-gram in more exam texts than this is boilerplate and identifies none
-_LEAST_ANSWER = 40  # n-grams: a fifth of a shorter answer is a phrase anyone may use
-_LEAST_PROMPT = 3  # n-grams: likewise when most of a short prompt is part of an exam question
-_LETTER = 0.25  # of a Han character, as in augment.language
+_USUAL = np.array([0.5, 0.2, 30, 0.7, 0.9])
+"""What usually drops a row, by score, whatever the settings: by these the strongest match of a row is chosen."""
+_NEAR = 0.5  # of that, from which on the row's own words are told
+_SIMILARITY = 4
+_Floats = NDArray[np.float64]
+_Ints = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
 class Contamination:
-    """Drops rows whose prompt or response contains much of a question or answer of the exam.
+    """Drops rows whose prompt or response contains much of a question or answer of the exam, or rewords a question.
 
     Questions of fewer than `n_question` characters count only when they are the whole prompt. Spans are in
-    Chinese characters; four letters make one.
+    Chinese characters; four letters make one. `embedder` ("ngrams", "openai:MODEL", a folder or owner/name; see
+    filters.embeddings) compares prompts with exam questions by what they mean, as far as the embedder knows.
     """
 
     question: Annotated[float, Field(gt=0, le=1)] = 0.5
     answer: Annotated[float, Field(gt=0, le=1)] = 0.2
     span: Annotated[float, Field(gt=0)] = 30
+    reworded: Annotated[float, Field(ge=0.7, le=1)] = 0.7
+    """Dice over bigrams; what is less alike is not looked for."""
+    similarity: Annotated[float, Field(gt=0, le=1)] = 0.9
+    """Cosine of the embeddings."""
+    embedder: str | None = None
+    base_url: str = ""
     n_question: int = 8
     n_answer: int = 10
     name: ClassVar[str] = "contamination"
+    cost: ClassVar[str] = "row"
+    limits: ClassVar[dict[str, tuple[str, ...]]] = {
+        "contamination_question": ("< question",),
+        "contamination_answer": ("< answer",),
+        "contamination_span": ("< span",),
+        "contamination_reworded": ("< reworded",),
+        "contamination_similarity": ("< similarity",),
+    }
     scores: ClassVar[dict[str, Any]] = {
         "contamination_question": pl.Float64,
         "contamination_answer": pl.Float64,
         "contamination_span": pl.Float64,
+        "contamination_reworded": pl.Float64,
+        "contamination_similarity": pl.Float64,
         "contamination_of": pl.String,
+        "contamination_text": pl.String,
     }
-    """The largest share of an exam question, of an exam answer, the longest span, and whose it is."""
+    """The largest share of an exam question and of an answer, the longest span, the nearest question by its bigrams and
+    by its embedding; whose the strongest of these is, and the piece of the row's own text that it is about."""
 
     def score(self, frame: pl.DataFrame, context: Context) -> pl.DataFrame:
         if context.exam.is_empty():
@@ -55,20 +80,8 @@ class Contamination:
         if self.name not in context.memory:
             context.memory[self.name] = _Exam.of(context.exam, self)
         exam: _Exam = context.memory[self.name]
-        fields = [fold(frame[name]) for name in ("prompt", "response")]
-        texts = pl.concat(field.alias("text") for field in fields).drop_nulls().unique(maintain_order=True)
-        by_text = pl.DataFrame({"text": texts, **self._compared(texts, exam)})
-        found = [
-            field.alias("text").to_frame().join(by_text, on="text", how="left", maintain_order="left")
-            for field in fields
-        ]
-        strongest = self._weight(found[1]) > self._weight(found[0])
-        scores = [
-            pl.select(pl.max_horizontal(each[name] for each in found)).to_series().alias(name)
-            for name in list(self.scores)[:3]
-        ]
-        owner = pl.select(pl.when(strongest).then(found[1]["contamination_of"]).otherwise(found[0]["contamination_of"]))
-        return frame.with_columns(*scores, owner.to_series().alias("contamination_of"))
+        parts = [self._scored(part, exam, context) for part in frame.iter_slices(_ROWS)]
+        return frame.with_columns(pl.concat([pl.DataFrame(schema=self.scores), *parts]).get_columns())
 
     def verdict(self) -> pl.Expr:
         return (
@@ -76,42 +89,83 @@ class Contamination:
             .then(pl.lit("contains an exam question"))
             .when((pl.col("contamination_answer") >= self.answer) | (pl.col("contamination_span") >= self.span))
             .then(pl.lit("contains part of an exam answer"))
+            .when(pl.col("contamination_reworded") >= self.reworded)
+            .then(pl.lit("an exam question with some characters changed"))
+            .when(pl.col("contamination_similarity") >= self.similarity)
+            .then(pl.lit("an exam question in other words"))
         )
 
-    def _weight(self, found: pl.DataFrame) -> pl.Series:
-        """How far each row is towards the nearest threshold."""
-        question, answer, span = (found[name].fill_null(0.0) for name in list(self.scores)[:3])
-        return found.select(
-            pl.max_horizontal(question / self.question, answer / self.answer, span / self.span)
-        ).to_series()
+    def _scored(self, frame: pl.DataFrame, exam: _Exam, context: Context) -> pl.DataFrame:
+        """The score columns of a slice: each text compared once, the stronger of a row's two told."""
+        raw = pl.concat([frame["prompt"], frame["response"].alias("prompt")])
+        keys = fold(raw).alias("text")
+        texts = keys.drop_nulls().unique(maintain_order=True)
+        line = keys.to_frame().join(
+            texts.to_frame().with_row_index("line"), on="text", how="left", maintain_order="left"
+        )
+        at = line["line"].cast(pl.Int64).fill_null(len(texts)).to_numpy()  # one line more, for no text
+        matches = _Matches(len(texts) + 1)
+        for row, item, kind, value, begin, length in exam.found_in(texts):
+            matches.add(row, item, kind, value, begin, length)
+        best, strength, item, begin, length = (
+            each[at] for each in (matches.best, matches.strength, matches.item, matches.begin, matches.length)
+        )
+        best[keys.is_null().to_numpy()] = np.nan
+        best[:, _SIMILARITY] = np.nan
+        if self.embedder is not None:
+            nearest, alike = exam.nearest(frame["prompt"], self.embedder, self.base_url, context)
+            best[: frame.height, _SIMILARITY] = alike
+            better = np.flatnonzero(alike / _USUAL[_SIMILARITY] > strength[: frame.height])  # NaN is not
+            strength[better], item[better] = alike[better] / _USUAL[_SIMILARITY], nearest[better]
+            begin[better] = -1
+        side = np.where(strength[frame.height :] > strength[: frame.height], frame.height, 0) + np.arange(frame.height)
+        words, key = raw.to_list(), keys.to_list()
+        told = [
+            _told(words[where], key[where], begin[where], length[where]) if strength[where] >= _NEAR else None
+            for where in side.tolist()
+        ]
+        owner = [exam.ids[each] if each >= 0 else None for each in item[side].tolist()]
+        pairs = np.fmax(best[: frame.height], best[frame.height :])
+        columns = [pl.Series(values, nan_to_null=True) for values in pairs.T]
+        columns += [pl.Series(owner, dtype=pl.String), pl.Series(told, dtype=pl.String)]
+        return pl.DataFrame(dict(zip(self.scores, columns, strict=True)), schema=self.scores)
 
-    def _compared(self, texts: pl.Series, exam: _Exam) -> dict[str, pl.Series]:
-        best = np.zeros((3, len(texts)))
-        weight, owner = np.zeros(len(texts)), np.full(len(texts), -1)
-        limits = (self.question, self.answer, self.span)
-        for first in range(0, len(texts), _ROWS):
-            part = texts[first : first + _ROWS]
-            for index in exam.indexes:
-                for row, item, kind, value in index.found_in(part):
-                    where = row + first
-                    np.maximum.at(best[kind], where, value)
-                    order = np.argsort(value, kind="stable")  # the largest is written last
-                    where, item, value = where[order], item[order], value[order] / limits[kind]
-                    better = value > weight[where]
-                    weight[where[better]], owner[where[better]] = value[better], item[better]
-        for place, text in enumerate(texts):
-            if text in exam.questions:
-                best[0][place], owner[place] = 1.0, exam.questions[text]
-        ids = [exam.ids[each] if each >= 0 else None for each in owner.tolist()]
-        columns = (*best, pl.Series(ids, dtype=pl.String))
-        return {name: pl.Series(column) for name, column in zip(self.scores, columns, strict=True)}
+
+def _told(text: str | None, key: str | None, begin: int, length: int) -> str | None:
+    if text is None or key is None or begin < 0:
+        return text
+    return unfolded(text, key[begin : begin + length])
+
+
+class _Matches:
+    """The best of each score by text, and the strongest match: its item, and the run of the text that it is about."""
+
+    def __init__(self, count: int) -> None:
+        self.best = np.zeros((count, len(_USUAL)))
+        self.strength = np.zeros(count)
+        self.item, self.begin, self.length = (np.full(count, -1, dtype=np.int64) for _ in range(3))
+
+    def add(self, row: _Ints, item: _Ints, kind: int, value: _Floats, begin: _Ints, length: _Ints) -> None:
+        """Matches by text; a `begin` of -1 is the whole text. Of equally strong ones the earlier item's prevails."""
+        np.maximum.at(self.best[:, kind], row, value)
+        strength = value / _USUAL[kind]
+        order = np.lexsort((item, -strength, row))
+        order = order[np.append(True, row[order][1:] != row[order][:-1])[: len(order)]]
+        row, strength = row[order], strength[order]
+        better = strength > self.strength[row]
+        row, order = row[better], order[better]
+        self.strength[row] = strength[better]
+        self.item[row], self.begin[row], self.length[row] = item[order], begin[order], length[order]
 
 
 @dataclass(frozen=True)
 class _Exam:
     ids: list[str]
+    prompts: pl.Series
     questions: dict[str, int]  # folded text to item
-    indexes: list[_Index]
+    pieces: list[Pieces]
+    rewordings: Rewordings
+    vectors: dict[tuple[str, str], Any]  # of the questions, by embedder
 
     @classmethod
     def of(cls, exam: pl.DataFrame, settings: Contamination) -> _Exam:
@@ -122,78 +176,43 @@ class _Exam:
             .unique("text", keep="first", maintain_order=True)
             for name in ("prompt", "response")
         )
-        indexes = []
+        pieces = []
         for items, n, is_answer in ((questions, settings.n_question, False), (answers, settings.n_answer, True)):
             lettered = items["text"].str.count_matches(r"\p{Latin}") * 2 > items["text"].str.len_chars()
             for part, width in ((items.filter(~lettered), n), (items.filter(lettered), 2 * n)):
                 long = part.filter(pl.col("text").str.len_chars() >= width)
                 if not long.is_empty():
-                    indexes.append(_Index.of(long, width, is_answer))
-        return cls(exam["id"].to_list(), dict(zip(questions["text"], questions["item"], strict=True)), indexes)
+                    pieces.append(Pieces.of(long, width, is_answer))
+        by_text = dict(zip(questions["text"], questions["item"], strict=True))
+        long = questions.filter(pl.col("text").str.len_chars() >= settings.n_question)
+        rewordings = Rewordings.of(long, exam.height)
+        return cls(exam["id"].to_list(), exam["prompt"], by_text, pieces, rewordings, {})
 
+    def found_in(self, texts: pl.Series) -> Iterator[tuple[_Ints, _Ints, int, _Floats, _Ints, _Ints]]:
+        """(text, item, which score, value, begin, length) arrays: see `_Matches.add`."""
+        whole = [(row, self.questions[text]) for row, text in enumerate(texts) if text in self.questions]
+        row, item = np.array(whole, dtype=np.int64).reshape(-1, 2).T
+        yield row, item, 0, np.ones(len(row)), np.full(len(row), -1), np.full(len(row), -1)
+        for each in self.pieces:
+            found = each.found_in(texts)
+            if found is not None:
+                where = (found.row, found.item)
+                yield *where, int(each.is_answer), found.share, found.begin, found.length
+                if each.is_answer:
+                    yield *where, 2, found.span, found.begin, found.length
+        row, item, alike = self.rewordings.found_in(texts)
+        yield row, item, 3, alike, np.full(len(row), -1), np.full(len(row), -1)
 
-@dataclass(frozen=True)
-class _Index:
-    """Where each n-gram occurs in the exam's questions, or answers."""
+    def nearest(self, texts: pl.Series, embedder: str, base_url: str, context: Context) -> tuple[_Ints, _Floats]:
+        """The exam question with the largest cosine to each text, and the cosine; NaN without a text."""
+        from filters.embeddings import cosines, embed
 
-    n: int
-    is_answer: bool
-    maybe: NDArray[np.bool_]  # by the top bits of a hash: whether any n-gram held has them
-    shift: np.uint64
-    held: NDArray[np.uint64]
-    begin: NDArray[np.int64]
-    width: NDArray[np.int64]
-    item: NDArray[np.int64]
-    place: NDArray[np.int64]
-    size: NDArray[np.int64]  # n-grams of each item
-
-    @classmethod
-    def of(cls, items: pl.DataFrame, n: int, is_answer: bool) -> _Index:
-        hashes, counts = ngrams(items["text"], n)
-        item = np.repeat(items["item"].to_numpy().astype(np.int64), counts)
-        place = np.arange(len(hashes)) - np.repeat(np.cumsum(counts) - counts, counts)
-        order = np.argsort(hashes, kind="stable")
-        held, begin, width = np.unique(hashes[order], return_index=True, return_counts=True)
-        rare = width <= _COMMON
-        bits = max(int(16 * len(held)).bit_length(), 10)
-        shift = np.uint64(64 - bits)
-        maybe = np.zeros(1 << bits, dtype=np.bool_)
-        maybe[held[rare] >> shift] = True
-        size = np.bincount(item)
-        return cls(n, is_answer, maybe, shift, held[rare], begin[rare], width[rare], item[order], place[order], size)
-
-    def found_in(self, texts: pl.Series) -> list[tuple[NDArray[np.int64], NDArray[np.int64], int, NDArray[np.float64]]]:
-        """(row, item, kind, value) arrays: kind 0 shares of a question, 1 of an answer, 2 spans of an answer."""
-        hashes, counts = ngrams(texts, self.n)
-        at = np.flatnonzero(self.maybe[hashes >> self.shift])
-        slot = np.minimum(np.searchsorted(self.held, hashes[at]), max(len(self.held) - 1, 0))
-        true = self.held[slot] == hashes[at] if len(self.held) else np.zeros(0, dtype=np.bool_)
-        at, slot = at[true], slot[true]
-        if not len(at):
-            return []
-        begins = np.cumsum(counts) - counts
-        owner = np.searchsorted(begins + counts, at, side="right")
-        width = self.width[slot]
-        match = np.arange(int(width.sum())) + np.repeat(self.begin[slot] - (np.cumsum(width) - width), width)
-        row, mine = np.repeat(owner, width), np.repeat(at - begins[owner], width)
-        item, place = self.item[match], self.place[match]
-        pair = row << _ITEM | item
-        pairs, shared = np.unique(distinct(pair << _PLACE | place) >> _PLACE, return_counts=True)
-        rows, items = pairs >> _ITEM, pairs & ((1 << _ITEM) - 1)
-        if not self.is_answer:
-            share = shared / np.minimum(self.size[items], np.maximum(counts[rows], _LEAST_PROMPT))
-            return [(rows, items, 0, np.minimum(share, 1.0))]
-        share = shared / np.maximum(self.size[items], _LEAST_ANSWER)
-        diagonal = pair << _PLACE | (mine - place + (1 << _PLACE - 1))
-        order = np.argsort(diagonal, kind="stable")
-        mine, diagonal = mine[order], diagonal[order]
-        starts = np.ones(len(mine), dtype=np.bool_)
-        starts[1:] = (diagonal[1:] != diagonal[:-1]) | (mine[1:] != mine[:-1] + 1)
-        start = np.flatnonzero(starts)
-        end = np.append(start[1:], len(mine)) - 1
-        code, offsets, _ = code_points(texts)
-        weight = np.concatenate([[0.0], np.cumsum(np.where(code < LETTERS_END, _LETTER, 1.0))])
-        pair = pair[order][start]
-        row, item = pair >> _ITEM, pair & ((1 << _ITEM) - 1)
-        span = weight[offsets[row] + mine[end] + self.n] - weight[offsets[row] + mine[start]]
-        return [(rows, items, 1, share), (row, item, 2, span)]
+        setting = f"{Contamination.name}.embedder"
+        if (embedder, base_url) not in self.vectors:
+            self.vectors[embedder, base_url] = embed(self.prompts, embedder, base_url, context, setting)
+        asked = embed(texts, embedder, base_url, context, setting)
+        alike = cosines(asked, self.vectors[embedder, base_url])
+        item = alike.argmax(axis=1)
+        known = asked.any(axis=1)
+        found = np.where(known, alike[np.arange(len(item)), item], np.nan)
+        return np.where(known, item, -1).astype(np.int64), np.maximum(found, 0)

@@ -7,7 +7,9 @@ Keys are for comparing, never for publishing. NFKC and lower case are polars'; t
 from __future__ import annotations
 
 import unicodedata
+from bisect import bisect_left, bisect_right
 from functools import cache
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
@@ -42,6 +44,30 @@ def fold(texts: pl.Series) -> pl.Series:
         empty = unsaid[(keys.gather(unsaid) == "").to_numpy()]
         keys = keys.scatter(empty, _normal(texts.gather(empty)))
     return pl.select(pl.when(texts.is_not_null()).then(keys).alias(texts.name)).to_series()
+
+
+def unfolded(text: str, part: str) -> str:
+    """The piece of `text` whose key is `part`, a part of the key of `text`.
+
+    Where marks combine across characters the piece is not found, and it is `part`.
+    """
+    images = [_image(char) for char in text]
+    wanted = part.replace(" ", "")
+    at = "".join(images).find(wanted)
+    if at < 0 or not wanted:
+        return part
+    ends = list(accumulate(map(len, images)))
+    return text[bisect_right(ends, at) : bisect_left(ends, at + len(wanted)) + 1]
+
+
+@cache
+def _image(char: str) -> str:
+    """What a character becomes in a key, without blanks."""
+    mapped = int(_table()[ord(char)]) if ord(char) < _TOP else ord(char)
+    if mapped != _WHOLE:
+        return chr(mapped) if mapped > _BLANK else ""
+    form = unicodedata.normalize("NFKC", char).lower()
+    return form if form == char else "".join(_image(each) for each in form)
 
 
 def _keys_of_whole(normal: pl.Series) -> pl.Series:

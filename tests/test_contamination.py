@@ -6,6 +6,8 @@ import polars as pl
 import pytest
 
 from filters.contamination import Contamination
+from filters.fold import fold
+from filters.parent_band import similarity
 from tests.filter_rows import chbench, context_of, reasons, rows, sample, scored
 
 QUESTION = "我家孩子三岁半，晚上突然烧到三十九度，要不要马上去医院挂急诊？"
@@ -67,7 +69,7 @@ def test_four_letters_of_a_span_count_as_one_character():
 def test_without_an_exam_every_score_is_null():
     context = context_of()
     out = scored(Contamination(), rows(context, (None, QUESTION, ANSWER)), context)
-    assert out.select(list(Contamination.scores)).row(0) == (None, None, None, None)
+    assert out.select(list(Contamination.scores)).row(0) == (None,) * 7
 
 
 def test_an_empty_frame_keeps_the_declared_types():
@@ -126,3 +128,79 @@ def test_one_long_piece_of_a_longer_exam_answer_is_found():
     answer = unlike_letters(400)
     context = context_of(exam=[(QUESTION, answer)])
     assert reasons(Contamination(), rows(context, (None, OTHER, "好" + answer[50:85])), context) == [SAID]
+
+
+SHORT = "孕妇能吃螃蟹吗谢谢医生"
+CHANGED = "an exam question with some characters changed"
+
+
+@pytest.mark.parametrize(
+    ("prompt", "reason"),
+    [
+        ("孕妇能吃虾蟹吗谢谢医生", CHANGED),
+        ("孕妇能不能吃螃蟹吗谢医生", CHANGED),
+        ("孕妇能吃西瓜么谢谢大夫", None),
+        ("想问一下各位：孕妇到底能吃虾蟹吗？提前谢谢各位医生了", None),
+    ],
+)
+def test_a_short_question_with_one_character_changed_is_found_as_a_whole(prompt, reason):
+    context = context_of(exam=[("头疼怎么缓解比较好呢", "休息。"), (SHORT, None)])
+    out = scored(Contamination(), rows(context, (None, prompt, None)), context)
+    assert out["reason"].to_list() == [reason]
+    if reason:
+        assert out["contamination_of"].to_list() == ["e1"] and out["contamination_text"].to_list() == [prompt]
+        assert out["contamination_question"][0] < 0.5
+
+
+def test_every_reworded_question_of_enough_likeness_is_found_and_its_likeness_is_exact():
+    chance = random.Random(3)
+    questions = [question for question, _ in sample() if len(question) > 12]
+    letters = "".join(questions)
+    edited = []
+    for question in questions * 6:
+        text = list(question)
+        for _ in range(chance.randrange(1, 5)):
+            text[chance.randrange(len(text))] = chance.choice(letters)
+        edited.append("".join(text))
+    context = context_of(exam=[(question, None) for question in questions])
+    out = scored(Contamination(), rows(context, *((None, text, None) for text in edited)), context)
+    keys, known = fold(pl.Series(edited)), fold(pl.Series(questions))
+    nearest = [similarity(pl.Series([key] * len(known)), known).max() for key in keys]
+    found = out["contamination_reworded"].to_list()
+    assert 50 < sum(alike < 0.7 for alike in nearest) < len(nearest) - 50
+    assert all(alike == told for alike, told in zip(nearest, found, strict=True) if alike >= 0.7)
+    assert all(told < 0.7 for alike, told in zip(nearest, found, strict=True) if alike < 0.7)
+
+
+def test_traditional_characters_and_other_punctuation_change_nothing():
+    context = context_of(exam=[("糖尿病人能吃荔枝吗？会不会升血糖", "可以少吃，注意监测血糖变化。")])
+    frame = rows(context, (None, "【糖尿病人能吃荔枝嗎】會不會……升血糖", None))
+    out = scored(Contamination(), frame, context)
+    assert out["reason"].to_list() == [ASKED] and out["contamination_question"][0] == 1.0
+
+
+def test_what_is_told_is_the_rows_own_text_as_it_stands_there():
+    context = context_of(exam=[(QUESTION, ANSWER)])
+    piece = "孩子能吃能玩、尿量正常——可以在家觀察，適當補水；體溫"
+    said = "先说结论。" + piece + "到了再说别的"
+    out = scored(Contamination(), rows(context, (None, OTHER, said)), context)
+    assert out["contamination_text"].to_list() == [piece] and out["contamination_of"].to_list() == ["e0"]
+
+
+def test_nothing_is_told_of_a_row_that_shares_little():
+    context = context_of(exam=[(QUESTION, ANSWER)])
+    out = scored(Contamination(), rows(context, (None, OTHER, "您先看精神状态：孩子能吃就行。")), context)
+    assert 0 < out["contamination_span"][0] < 15 and out["contamination_text"].to_list() == [None]
+
+
+def test_the_strongest_match_does_not_depend_on_the_thresholds():
+    context = context_of(exam=[(QUESTION, None), (OTHER, ANSWER)])
+    frame = rows(context, (None, QUESTION, ANSWER), (None, QUESTION[:20], ANSWER[30:70]), (None, SHORT, ANSWER[:20]))
+    strict, lax = Contamination(), Contamination(question=1.0, answer=0.9, span=400, reworded=1.0, similarity=1.0)
+    assert strict.score(frame, context).equals(lax.score(frame, context))
+
+
+def test_without_an_embedder_nothing_is_compared_by_meaning():
+    context = context_of(exam=[(QUESTION, ANSWER)])
+    out = scored(Contamination(), rows(context, (None, QUESTION, ANSWER)), context)
+    assert out["contamination_similarity"].to_list() == [None]

@@ -5,7 +5,7 @@ import random
 import polars as pl
 import pytest
 
-from filters.fold import fold
+from filters.fold import fold, unfolded
 
 
 def folded(text: str | None) -> str | None:
@@ -51,3 +51,20 @@ def test_a_key_does_not_depend_on_the_texts_around_it():
     chance = random.Random(0)
     texts = ["".join(chance.choices(pool, k=chance.randrange(9))) for _ in range(400)]
     assert fold(pl.Series(texts)).to_list() == [folded(text) for text in texts]
+
+
+@pytest.mark.parametrize(
+    ("text", "piece"),
+    [
+        ("您好，３８．５℃ 高燒，怎麼辦？", "３８．５℃ 高燒，怎麼辦"),
+        ("abc FOLLOW-up visit?!", "FOLLOW-up visit"),
+        ("½片 one", "½片"),
+        ("é好", "é好"),
+    ],
+)
+def test_the_piece_of_a_text_is_found_by_its_key(text, piece):
+    assert unfolded(text, folded(piece)) == piece
+
+
+def test_where_marks_combine_the_key_itself_is_the_piece():
+    assert unfolded("e\u0301好", folded("e\u0301好")) == "é好"

@@ -152,6 +152,7 @@ def test_the_exam_never_gets_into_a_page(augment, place):
     leaked = rows_of(Path("run")).tail(1).with_columns(
         pl.lit("leaked").alias("id"), pl.lit(f"请问{asked}").alias("prompt"), pl.lit(answered).alias("response"),
         pl.lit("contamination").alias("dropped_by"), pl.lit("contains an exam question").alias("reason"),
+        pl.lit(asked).alias("contamination_text"),
     )  # fmt: skip
     pl.concat([rejected, leaked], how="diagonal_relaxed").select(rejected.columns).write_parquet("run/rejected.parquet")
     assert augment("report", "run").code == 0

@@ -103,7 +103,8 @@ def families(run: Run, name: str) -> pl.LazyFrame:
 def withheld(rejected: pl.LazyFrame) -> pl.LazyFrame:
     """Dropped rows without the content of those that hold some of the exam: a page is passed on, the exam is not."""
     held = pl.col("dropped_by").is_in(HELD).fill_null(False)
-    names = [name for name in (*CONTENT, "mask", "boxes", "detail") if name in rejected.collect_schema()]
+    told = (*CONTENT, "mask", "boxes", "detail", "contamination_text")
+    names = [name for name in told if name in rejected.collect_schema()]
     return rejected.with_columns(pl.when(~held).then(pl.col(name)).alias(name) for name in names)
 
 
