@@ -81,6 +81,7 @@ def rows_in(html: str) -> list[dict[str, Any]]:
                     "response": columns["response"][place],
                     "verdict": None if verdict is None else about["verdict"][verdict],
                     "long": columns["long"].get(str(place), {}),
+                    "rare": columns["rare"].get(str(place), {}),
                     "scores": {name: values[place] for name, values in columns["scores"].items()},
                 }
             )
