@@ -2,7 +2,7 @@
 
 For tests and benchmarks, on loopback only. What happens to a request depends on nothing but its content
 (messages, seed, sampling), so that the same request always fares the same, whatever the order. `/stats`
-counts, `/log` lists every call; `serve(latency=0.2)` runs one in a process of its own.
+counts (and each text that was embedded), `/log` lists every call; `serve(latency=0.2)` runs one in a process of its own.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+from base64 import b64encode
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from email.utils import formatdate
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import orjson
 import uvloop
 from aiohttp import web
@@ -56,6 +58,8 @@ def options() -> argparse.ArgumentParser:
     add("--drop-share", type=float, default=0.0, help="share of requests whose connection is always dropped")
     add("--error-200", default="", help="answer everything with a 200 that holds this error")
     add("--filter-share", type=float, default=0.0, help="share of answers withheld by a content filter")
+    add("--longest", type=int, default=0, help="characters of a text that is embedded, beyond which there is a 400")
+    add("--base64", action="store_true", help="embeddings in base64, and encoding_format is refused with a 400")
     add("--fatal-after", type=int, default=-1, help="calls after which every one gets --fatal-status")
     add("--fatal-status", type=int, default=401)
     return parser
@@ -71,6 +75,7 @@ class Chat:
         self.log: list[tuple[str, float, float, int]] = []  # key, begun, ended (monotonic seconds), status
         self.flying = self.most = self.calls = 0
         self.failed: Counter[str] = Counter()
+        self.embedded: Counter[str] = Counter()  # how often each text was
         self.tokens, self.filled = args.rate_limit, time.monotonic()
         self.window, self.used = -1, 0
 
@@ -87,7 +92,7 @@ class Chat:
             root = {"root": self.args.root} if self.args.root else {}
             entries = [{"id": name, "object": "model", "created": int(time.time()), **root} for name in self.models]
             return _json(200, {"object": "list", "data": entries})
-        if path != "/v1/chat/completions":
+        if path not in ("/v1/chat/completions", "/v1/embeddings"):
             return _error(404, f"no route {path}")
         raw = await request.read()
         begun = time.monotonic()
@@ -99,7 +104,7 @@ class Chat:
             key = content(body)
             if _share(key, "drop") < self.args.drop_share and request.transport is not None:
                 request.transport.close()
-            response = await self.chat(body, key)
+            response = await (self.embed(body, key) if path.endswith("/embeddings") else self.chat(body, key))
         finally:
             self.flying -= 1
         gone = request.transport is None or request.transport.is_closing()
@@ -135,6 +140,29 @@ class Chat:
         if args.latency:
             await asyncio.sleep(args.latency * slow)
         return self.reply(body, key)
+
+    async def embed(self, body: dict[str, Any], key: str) -> web.Response:
+        args, texts = self.args, body["input"]
+        if 0 <= args.fatal_after < self.calls:
+            return _error(args.fatal_status, f"no more of {body['model']} for you")
+        if self.limited():
+            return _error(429, "Rate limit reached", self.later())
+        if args.base64 and "encoding_format" in body:
+            return _error(400, "Unsupported parameter: 'encoding_format'")
+        if args.longest and any(len(text) > args.longest for text in texts):
+            return _error(400, "This text\n  is too long for the context window")
+        if _share(key, "transient") < args.transient_share and not self.failed[key]:
+            self.failed[key] += 1
+            return _error(500, "Internal error")
+        if args.latency:
+            await asyncio.sleep(args.latency)
+        vectors = [embedding(text) for text in texts]
+        self.embedded.update(texts)
+        if _share(key, "garble") < args.garble_share:
+            vectors = vectors[:-1]
+        shown = [b64encode(np.asarray(each, "<f4")).decode() if args.base64 else each for each in vectors]
+        data = [{"object": "embedding", "index": place, "embedding": each} for place, each in enumerate(shown)]
+        return _json(200, {"object": "list", "model": body["model"], "data": data[::-1], "usage": {}})
 
     def reply(self, body: dict[str, Any], key: str) -> web.Response:
         args = self.args
@@ -188,6 +216,7 @@ class Chat:
             "by_key": Counter(finished),
             "statuses": {str(k): v for k, v in Counter(status for *_, status in self.log).items()},
             "max_in_flight": self.most,
+            "embedded": self.embedded,
             "first": min((begun for _, begun, _, _ in self.log), default=0.0),
             "last": max((ended for _, _, ended, _ in self.log), default=0.0),
         }
@@ -195,8 +224,18 @@ class Chat:
 
 def content(body: dict[str, Any]) -> str:
     """Identity of what is asked, however it is asked: 16 hex digits."""
+    if "input" in body:
+        return hashlib.blake2b(orjson.dumps(body["input"]), digest_size=8).hexdigest()
     parts = [body["messages"][0]["content"], len(body["messages"]), body["messages"][-1]["content"], body.get("seed")]
     return hashlib.blake2b(orjson.dumps(parts), digest_size=8).hexdigest()
+
+
+def embedding(text: str) -> list[float]:
+    """What this server makes of a text: how often each character is in it, in 64 buckets."""
+    found = [0.0] * 64
+    for char in text:
+        found[ord(char) * 2654435761 % 2**32 // 2**26] += 0.125
+    return found
 
 
 def _words(content: str | list[dict[str, Any]]) -> str:

@@ -37,7 +37,7 @@ def test_a_dropped_row_has_the_scores_of_every_row_filter_and_of_no_other():
     chain = chain_of(["default"])
     out = chain.sift(variants(context, ("s0", "疼", SEEDS[0][1])), context)
     assert out["length_prompt"][0] == 1 and out["near_dup_jaccard"][0] is None
-    assert out["parent_band_similarity"][0] is not None
+    assert out["similarity_score"][0] is not None
 
 
 def test_every_reason_of_a_row_is_told_the_first_one_decides():
@@ -48,7 +48,7 @@ def test_every_reason_of_a_row_is_told_the_first_one_decides():
     told = chain.reasons(out).to_list()
     assert told[1] == [] and out["dropped_by"][1] is None
     assert told[0][0] == f"{out['dropped_by'][0]}: {out['reason'][0]}" == "repetition: repeats a phrase over and over"
-    assert "parent_band: unrelated to its parent" in told[0][1:]
+    assert "similarity: unrelated to its parent" in told[0][1:]
 
 
 def test_a_chain_is_in_the_order_of_cost():
@@ -143,7 +143,7 @@ def test_the_default_chain_is_in_its_order():
         "repetition",
         "refusal",
         "facts",
-        "parent_band",
+        "similarity",
         "contamination",
         "exact_dup",
         "near_dup",
@@ -169,7 +169,7 @@ def test_a_filter_that_needs_a_model_joins_the_default_chain_with_it():
 def test_a_filter_of_another_modality_is_refused():
     with pytest.raises(RecipeError, match="filter 'length' is for text, not for image; known: blank, class_balance, "):
         chain_of(["length"], modality="image")
-    with pytest.raises(RecipeError, match="filter 'blank' is for image and paired, not for text; known: contamination"):
+    with pytest.raises(RecipeError, match="filter 'blank' is for image and paired, not for text; known: cluster, contamination"):
         chain_of(["default", "blank"])
     assert all(modalities_of(TABLE.load(name)) == ("text",) for name in DEFAULT)
 

@@ -45,13 +45,13 @@ def test_the_start_of_several_ids_is_refused(augment, place, runs):
 
 def test_a_score_stands_beside_its_limit_and_every_reason_is_told(augment, place):
     words = ("--source", seeds(place), "--llm", "echo", "--generators", "persona", "--n", "1x")
-    limits = ("--set", "length.max_prompt=35", "--set", "parent_band.highest=0.1")
-    augment("text", *words, "--filters", "length,parent_band", *limits, "--out", "runs/c")
+    limits = ("--set", "length.max_prompt=35", "--set", "similarity.highest=0.1")
+    augment("text", *words, "--filters", "length,similarity", *limits, "--out", "runs/c")
     rejected = pl.read_parquet(place / "runs/c/rejected.parquet").filter(pl.col("dropped_by") == "length")
-    row = rejected.filter(pl.col("parent_band_similarity") > 0.1).row(0, named=True)
+    row = rejected.filter(pl.col("similarity_score") > 0.1).row(0, named=True)
     told = json.loads(augment("explain", row["id"], "--run", "runs/c", "--json").out)
     assert told["scores"]["length_prompt"] == row["length_prompt"]
     assert told["limits"]["length_prompt"] == ">= min_prompt 4, <= max_prompt 35"
-    assert told["all reasons"] == "length: prompt too long, parent_band: nearly the text of its parent"
+    assert told["all reasons"] == "length: prompt too long, similarity: nearly the text of its parent"
     shown = augment("explain", row["id"], "--run", "runs/c").out
     assert f"length_prompt: {row['length_prompt']} (>= min_prompt 4, <= max_prompt 35)" in shown

@@ -56,7 +56,7 @@ ALONE = {
     "language": {"good": 0, "wrong_language": 6},
     "length": {"good": 0, "empty": 7, "truncated": 0},
     "near_dup": {"good": 0, "too_close": 13},
-    "parent_band": {"good": 0, "too_close": 7, "unrelated": 11},
+    "similarity": {"good": 0, "too_close": 7, "unrelated": 11},
     "refusal": {"good": 0, "refusal": 11, "truncated": 23, "echo": 9, "meta_talk": 4, "empty": 3},
     "repetition": {"good": 0, "repetition_loop": 8},
 }

@@ -23,7 +23,7 @@ LABELS = 20
 """Labels that are shown; the others are taken together."""
 OTHER = "other labels"
 TEXTS = ("prompt", "response", "caption")
-TELLING = ("parent_band_similarity", "near_dup_jaccard", "label_check_score")
+TELLING = ("similarity_score", "near_dup_jaccard", "label_check_score")
 """Scores that are shown first."""
 
 Series = list[tuple[str, pl.DataFrame]]

@@ -31,6 +31,8 @@ SCALE = 4000
 NGRAMS = frozenset(("", "ngrams"))
 """What names the embedder that needs no model."""
 
+_BLOCK = 1 << 12  # rows that are widened at a time
+
 Vectors = NDArray[np.int16]
 """(rows, width); a row of zeros is a text without a vector: empty, or refused by the model."""
 Keep = Callable[[Sequence[str], NDArray[np.float32]], None]
@@ -78,9 +80,10 @@ def embed(texts: pl.Series, embedder: str, base_url: str, context: Context, sett
     place = {text: row for row, text in enumerate(known, 1)}
     widths = {len(each) for each in known.values()}
     if len(widths) > 1:
+        both = " and ".join(map(str, sorted(widths)))
         raise EngineError(
-            f"{setting}: {embedder} gave vectors of {' and '.join(map(str, sorted(widths)))} numbers: the "
-            f"model behind the name was changed; remove {home() / 'vectors.sqlite'}"
+            f"{setting}: {embedder} gave vectors of {both} numbers: the model behind the name was changed; "
+            f"remove {home() / 'vectors.sqlite'}"
         )
     width = widths.pop() if widths else 0
     table = whole(np.stack([np.zeros(width, dtype=np.float32), *known.values()]))
@@ -106,6 +109,11 @@ def _opened(embedder: str, base_url: str, context: Context, setting: str) -> Emb
 
 def whole(vectors: NDArray[Any]) -> Vectors:
     """Vectors of any length as whole numbers of length `SCALE`; what is zero or not finite becomes zero."""
+    parts = [_whole(vectors[first : first + _BLOCK]) for first in range(0, len(vectors), _BLOCK)]
+    return np.concatenate(parts) if parts else np.zeros(vectors.shape, dtype=np.int16)
+
+
+def _whole(vectors: NDArray[Any]) -> Vectors:
     exact = np.where(np.isfinite(vectors).all(axis=1, keepdims=True), vectors, 0).astype(np.float64)
     largest = np.abs(exact).max(axis=1, keepdims=True, initial=0)
     # to a grid first: what is squared and added up below are whole numbers, whose sum is exact in any order
@@ -116,22 +124,35 @@ def whole(vectors: NDArray[Any]) -> Vectors:
 
 def lengths(vectors: Vectors) -> NDArray[np.float64]:
     """The length of each vector: about `SCALE`, or 0."""
-    wide = vectors.astype(np.float64)
-    found: NDArray[np.float64] = np.sqrt((wide * wide).sum(axis=1))
+    return np.sqrt(_products(vectors, vectors))
+
+
+def inverse(vectors: Vectors) -> NDArray[np.float32]:
+    """One over the length of each vector, 0 for one that is zero."""
+    norms = lengths(vectors)
+    found: NDArray[np.float32] = np.where(norms > 0, 1 / np.where(norms > 0, norms, 1), 0).astype(np.float32)
     return found
 
 
 def cosines(left: Vectors, right: Vectors) -> NDArray[np.float64]:
-    """(left rows, right rows) cosines, exact but for one rounding; 0 with a text that has no vector."""
+    """(left rows, right rows) cosines, at most 1, and 1 of equals; 0 with a text that has no vector."""
     products = left.astype(np.float32) @ right.astype(np.float32).T
-    scale = np.outer(lengths(left), lengths(right))
+    scale = np.sqrt(np.outer(_products(left, left), _products(right, right)))  # of a whole number: exact of equals
     found: NDArray[np.float64] = np.where(scale > 0, products / np.where(scale > 0, scale, 1), 0)
     return found
 
 
 def paired(left: Vectors, right: Vectors) -> NDArray[np.float64]:
     """The cosine of each row with the same row of `right`; NaN where one has no vector."""
-    products = np.einsum("ij,ij->i", left.astype(np.float64), right.astype(np.float64))
-    scale = lengths(left) * lengths(right)
-    found: NDArray[np.float64] = np.where(scale > 0, products / np.where(scale > 0, scale, 1), np.nan)
+    scale = np.sqrt(_products(left, left) * _products(right, right))
+    found: NDArray[np.float64] = np.where(scale > 0, _products(left, right) / np.where(scale > 0, scale, 1), np.nan)
+    return found
+
+
+def _products(left: Vectors, right: Vectors) -> NDArray[np.float64]:
+    """Row by row; whole numbers under 2^53, so exact."""
+    found = np.zeros(len(left))
+    for first in range(0, len(left), _BLOCK):
+        rows = slice(first, first + _BLOCK)
+        found[rows] = (left[rows].astype(np.int64) * right[rows]).sum(axis=1)
     return found

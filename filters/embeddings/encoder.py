@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -186,7 +187,7 @@ def _pooling(config: dict[str, Any]) -> Callable[[Tensor, Tensor], Tensor]:
     modes = [key.removeprefix("pooling_mode_") for key, on in config.items() if key.startswith("pooling_mode_") and on]
     if isinstance(told := config.get("pooling_mode"), str):
         modes = told.split("+")
-    names = [mode.removesuffix("_tokens").removesuffix("token") for mode in modes] or ["mean"]
+    names = [re.sub("_?tokens?$", "", mode) for mode in modes] or ["mean"]
     unknown = set(names) - {"cls", "max", "mean", "mean_sqrt_len", "weightedmean", "last"}
     if unknown:
         raise ValueError(f"it pools by {', '.join(sorted(unknown))}, which is not known here")
@@ -212,7 +213,7 @@ def _pooling(config: dict[str, Any]) -> Callable[[Tensor, Tensor], Tensor]:
 def _dense(place: str, path: str, config: dict[str, Any], device: str) -> Callable[[Tensor, Tensor], Tensor]:
     import torch
     from safetensors.torch import load_file
-    from transformers.utils import cached_file
+    from transformers.utils.hub import cached_file
 
     weights = load_file(str(cached_file(place, f"{path}/model.safetensors")), device=device)
     activation = str(config.get("activation_function", "torch.nn.modules.linear.Identity")).rpartition(".")[2]
@@ -236,7 +237,7 @@ def _dense(place: str, path: str, config: dict[str, Any], device: str) -> Callab
 
 def _json(place: str, name: str, instead: Any) -> Any:
     """A JSON file of the folder or repository, or `instead` where it has none."""
-    from transformers.utils import cached_file
+    from transformers.utils.hub import cached_file
 
     found = cached_file(place, name, _raise_exceptions_for_missing_entries=False)
     return orjson.loads(Path(found).read_bytes()) if found else instead

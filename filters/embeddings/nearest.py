@@ -14,7 +14,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from filters.embeddings import Vectors, lengths
+from filters.embeddings import Vectors, inverse
 
 Groups = Literal["both", "within", "across"]
 """Which earlier rows count: all, those of the same group (a seed and its variants), or those of other groups."""
@@ -28,7 +28,7 @@ Ints = NDArray[np.int64]
 
 @dataclass
 class Nearest:
-    """The rows kept so far, each in a group. A row is not kept when `near` says so of its cosine with one of them."""
+    """The rows kept so far, each in a group. A row is not kept when its cosine with one that counts is `near`."""
 
     near: Callable[[float], bool]
     groups: Groups = "both"
@@ -56,8 +56,7 @@ class Nearest:
         return own, other
 
     def _block(self, vectors: Vectors, groups: Sequence[str], keep_all: bool) -> list[tuple[_Found, _Found]]:
-        wide, norms = vectors.astype(np.float32), lengths(vectors)
-        scale = _inverse(norms)
+        wide, scale = vectors.astype(np.float32), inverse(vectors)
         place, alike = self._of_others(wide, groups) if self.groups != "within" else (None, None)
         among = wide @ wide.T * scale if self.groups != "within" else None
         names = np.array(groups, dtype=object)
@@ -66,7 +65,7 @@ class Nearest:
         found = []
         for row, group in enumerate(groups):
             own, other = _NONE, _NONE
-            if norms[row]:
+            if scale[row]:
                 mates = self._members.setdefault(group, [])
                 if mates and self.groups != "across":
                     near = self._held[mates].astype(np.float32) @ wide[row] * self._scale[mates]
@@ -109,7 +108,7 @@ class Nearest:
     def _told(self, vector: Vectors, place: int) -> _Found:
         """The number of the row at `place`, and its cosine with the vector."""
         ours, theirs = vector.astype(np.float64), self._held[place].astype(np.float64)
-        return self._numbers[place], float(ours @ theirs) / float(np.sqrt(ours @ ours) * np.sqrt(theirs @ theirs))
+        return self._numbers[place], float(ours @ theirs) / float(np.sqrt((ours @ ours) * (theirs @ theirs)))
 
     def _hold(self, vector: Vectors, scale: np.float32, number: int) -> None:
         if len(self._numbers) == len(self._held):
@@ -128,8 +127,3 @@ _NONE: _Found = (-1, -np.inf)
 
 def _known(found: _Found) -> float:
     return found[1] if found[0] >= 0 else np.nan
-
-
-def _inverse(norms: Floats) -> NDArray[np.float32]:
-    inverse: NDArray[np.float32] = np.where(norms > 0, 1 / np.where(norms > 0, norms, 1), 0).astype(np.float32)
-    return inverse

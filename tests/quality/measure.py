@@ -36,7 +36,7 @@ FOR: dict[str, tuple[str, ...]] = {
     "repetition": ("repetition_loop",),
     "refusal": ("refusal", "truncated", "echo", "meta_talk", "empty"),
     "facts": ("number_changed", "negation_flipped"),
-    "parent_band": ("too_close", "unrelated"),
+    "similarity": ("too_close", "unrelated"),
     "pii": ("pii",),
     "unsafe": ("unsafe",),
     "exact_dup": ("too_close",),

@@ -3,11 +3,14 @@ from __future__ import annotations
 import random
 from collections import Counter
 
+import numpy as np
 import polars as pl
 import pytest
 
-from filters.parent_band import ParentBand, similarity
+from filters import cost_of
+from filters.similarity import Similarity, similarity
 from tests.filter_rows import chbench, context_of, reasons, rows, sample, scored
+from tests.server import embedding, serve
 
 CLOSE, FAR = "nearly the text of its parent", "unrelated to its parent"
 
@@ -26,7 +29,7 @@ CLOSE, FAR = "nearly the text of its parent", "unrelated to its parent"
 )
 def test_a_new_question_is_neither_its_parent_nor_unrelated(parent, child, reason):
     context = context_of([(parent, None)])
-    assert reasons(ParentBand(), rows(context, ("s0", child, None)), context) == [reason]
+    assert reasons(Similarity(), rows(context, ("s0", child, None)), context) == [reason]
 
 
 def test_a_new_answer_may_draw_on_the_question():
@@ -36,13 +39,13 @@ def test_a_new_answer_may_draw_on_the_question():
         ("s0", "高血压患者能不能喝酒", "高血压患者最好滴酒不沾，以免血压波动。"),
         ("s0", "高血压患者能不能喝酒", "今天股市大涨，科技板块领先，成交量放大，明天关注半导体。"),
     )
-    assert reasons(ParentBand(), frame, context) == [None, FAR]
+    assert reasons(Similarity(), frame, context) == [None, FAR]
 
 
 def test_rows_without_a_parent_or_a_change_have_no_score():
     context = context_of([("失眠怎么办", None)])
-    out = scored(ParentBand(), rows(context, (None, "头疼", None), ("s0", "失眠怎么办", None)), context)
-    assert out["parent_band_similarity"].to_list() == [None, None] and out["reason"].to_list() == [None, None]
+    out = scored(Similarity(), rows(context, (None, "头疼", None), ("s0", "失眠怎么办", None)), context)
+    assert out["similarity_score"].to_list() == [None, None] and out["reason"].to_list() == [None, None]
 
 
 def test_similarity_is_dice_over_counted_bigrams():
@@ -66,4 +69,49 @@ def test_one_replaced_character_in_a_real_question_is_not_a_copy(texts):
     shorter = [each for each in texts() if len(each[0]) <= 60 and each[0][len(each[0]) // 2] >= "一"]
     context = context_of(shorter)
     swapped = [(f"s{at}", q[: len(q) // 2] + "某" + q[len(q) // 2 + 1 :], a) for at, (q, a) in enumerate(shorter)]
-    assert set(reasons(ParentBand(), rows(context, *swapped), context)) == {None}
+    assert set(reasons(Similarity(), rows(context, *swapped), context)) == {None}
+
+
+def test_with_a_server_it_is_the_cosine_of_its_vectors(monkeypatch, tmp_path):
+    monkeypatch.setenv("AUGMENT_HOME", str(tmp_path))
+    context = context_of([("失眠怎么办", "规律作息。"), ("高血压能喝酒吗", None)])
+    frame = rows(
+        context,
+        ("s0", "怎么办，失眠", "规律作息。"),
+        ("s0", "失眠怎么办", "失眠规律作息。"),
+        ("s1", "今天股市大涨", None),
+        (None, "头疼", None),
+        ("s0", "失眠怎么办", "规律作息。"),
+    )
+    with serve() as server:
+        each = Similarity(embedder="openai:test-model", base_url=server.url, lowest=0.3, highest=0.9)
+        out = scored(each, frame, context)
+
+    def cosine(left, right):
+        ours, theirs = np.array(embedding(left)), np.array(embedding(right))
+        return pytest.approx(ours @ theirs / np.sqrt((ours @ ours) * (theirs @ theirs)), abs=1e-3)
+
+    assert out["similarity_score"].to_list() == [
+        cosine("怎么办，失眠", "失眠怎么办"),
+        cosine("失眠规律作息。", "规律作息。"),
+        cosine("今天股市大涨", "高血压能喝酒吗"),
+        None,
+        None,
+    ]
+    assert out["similarity_prompt"].to_list() == [
+        out["similarity_score"][0],
+        None,
+        out["similarity_score"][2],
+        None,
+        None,
+    ]
+    assert out["similarity_response"][1] == cosine("失眠规律作息。", "规律作息。\n失眠怎么办")
+    assert out["reason"].to_list()[:3] == ["says nearly what its parent says", None, FAR]
+
+
+def test_it_costs_what_its_embedder_costs():
+    assert [cost_of(each) for each in (Similarity(), Similarity(embedder="ngrams"), Similarity(embedder="a/b"))] == [
+        "row",
+        "row",
+        "model",
+    ]

@@ -4,6 +4,9 @@ Similarity is Dice over counts of character bigrams of the folded texts: wording
 paraphrases of a short Chinese question often share no bigram with it, but at least a sixth of its
 characters; unrelated questions share a tenth, so that the floor finds only the worst of them. English
 letters say nothing about relatedness and never fall below the floor.
+
+With an embedder it is the cosine of vectors instead: of a model of sentences, meaning. Models differ in what cosine is
+near and what is far, so the band is the user's to set; the bounds of the n-grams drop next to nothing then.
 """
 
 from __future__ import annotations
@@ -17,35 +20,47 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from filters import Context
+from filters.embeddings import NGRAMS, Vectors, embed, paired
 from filters.fold import code_points, fold
 
+_PAIRS = (("text", "parent"), ("prompt", "parent_prompt"), ("response", "known"))
 _ROWS = 1 << 12  # compared at a time
 _REPEAT_BITS = 10
 
 
 @dataclass(frozen=True)
-class ParentBand:
+class Similarity:
     """Drops rewrites that are almost the parent's text, or share next to nothing with it.
 
     The floors are shares of the shorter text: of its characters for a prompt, of its bigrams for a response,
     which may draw on the parent's response and question (unrelated answers share .05 of their bigrams).
+
+    `embedder` is "ngrams" (what is said above: wording, not meaning), "openai:MODEL" (a server at `base_url`), else a
+    folder or owner/name of a sentence encoder, of whose cosines all three bounds speak then.
     """
 
-    highest: Annotated[float, Field(ge=0, le=1)] = 0.97
-    lowest: Annotated[float, Field(ge=0, le=1)] = 0.08
-    lowest_response: Annotated[float, Field(ge=0, le=1)] = 0.04
-    name: ClassVar[str] = "parent_band"
-    cost: ClassVar[str] = "row"
+    highest: Annotated[float, Field(ge=-1, le=1)] = 0.97
+    lowest: Annotated[float, Field(ge=-1, le=1)] = 0.08
+    lowest_response: Annotated[float, Field(ge=-1, le=1)] = 0.04
+    embedder: str = ""
+    base_url: str = ""
+    name: ClassVar[str] = "similarity"
     limits: ClassVar[dict[str, tuple[str, ...]]] = {
-        "parent_band_similarity": ("<= highest",),
-        "parent_band_prompt": (">= lowest",),
-        "parent_band_response": (">= lowest_response",),
+        "similarity_score": ("<= highest",),
+        "similarity_prompt": (">= lowest",),
+        "similarity_response": (">= lowest_response",),
     }
     scores: ClassVar[dict[str, Any]] = {
-        "parent_band_similarity": pl.Float64,
-        "parent_band_prompt": pl.Float64,
-        "parent_band_response": pl.Float64,
+        "similarity_score": pl.Float64,
+        "similarity_prompt": pl.Float64,
+        "similarity_response": pl.Float64,
     }
+    """How like the parent the changed text is, how like its prompt the prompt, and its texts the response."""
+
+    @property
+    def cost(self) -> str:
+        """ "row", or "model" with an embedder that is one."""
+        return "row" if self.embedder in NGRAMS else "model"
 
     def score(self, frame: pl.DataFrame, context: Context) -> pl.DataFrame:
         answered = pl.col("changed_fields").str.contains("response") & pl.col("parent_response").is_not_null()
@@ -59,28 +74,43 @@ class ParentBand:
             pl.when(answered).then("response").alias("response"),
             pl.when(answered).then(known).alias("known"),
         )
-        folded = compared.select(fold(column) for column in compared)
-        pairs = (
-            ("text", "parent", similarity(folded["text"], folded["parent"])),
-            ("prompt", "parent_prompt", similarity(folded["prompt"], folded["parent_prompt"], 1, of_shorter=True)),
-            ("response", "known", similarity(folded["response"], folded["known"], of_shorter=True)),
-        )
+        found = self._shared(compared) if self.embedder in NGRAMS else self._cosines(compared, context)
         return frame.with_columns(
-            folded.select(
+            compared.select(
                 pl.when(pl.col(left).is_not_null() & pl.col(right).is_not_null())
-                .then(pl.Series(found, dtype=pl.Float64))
+                .then(pl.Series(alike, dtype=pl.Float64).fill_nan(None))
                 .alias(name)
-                for name, (left, right, found) in zip(self.scores, pairs, strict=True)
+                for name, (left, right), alike in zip(self.scores, _PAIRS, found, strict=True)
             ).get_columns()
         )
 
+    def _shared(self, compared: pl.DataFrame) -> list[NDArray[np.float64]]:
+        folded = compared.select(fold(column) for column in compared)
+        return [
+            similarity(folded["text"], folded["parent"]),
+            similarity(folded["prompt"], folded["parent_prompt"], 1, of_shorter=True),
+            similarity(folded["response"], folded["known"], of_shorter=True),
+        ]
+
+    def _cosines(self, compared: pl.DataFrame, context: Context) -> list[NDArray[np.float64]]:
+        both = compared.filter(pl.any_horizontal(pl.col("text", "response").is_not_null()))
+        texts = pl.concat([both[side] for pair in _PAIRS for side in pair]).drop_nulls().unique()
+        vectors = embed(texts, self.embedder, self.base_url, context, f"{self.name}.embedder")
+        place = {text: row for row, text in enumerate(texts.to_list())}
+        none = np.zeros((1, vectors.shape[1]), dtype=np.int16)
+        table = np.concatenate([vectors, none])
+
+        def of(column: str) -> Vectors:
+            return table[[place.get(text, -1) for text in compared[column].to_list()]]
+
+        return [paired(of(left), of(right)) for left, right in _PAIRS]
+
     def verdict(self) -> pl.Expr:
-        unrelated = (pl.col("parent_band_prompt") < self.lowest) | (
-            pl.col("parent_band_response") < self.lowest_response
-        )
+        unrelated = (pl.col("similarity_prompt") < self.lowest) | (pl.col("similarity_response") < self.lowest_response)
+        near = "nearly the text of its parent" if self.embedder in NGRAMS else "says nearly what its parent says"
         return (
-            pl.when(pl.col("parent_band_similarity") > self.highest)
-            .then(pl.lit("nearly the text of its parent"))
+            pl.when(pl.col("similarity_score") > self.highest)
+            .then(pl.lit(near))
             .when(unrelated)
             .then(pl.lit("unrelated to its parent"))
         )
