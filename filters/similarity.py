@@ -45,6 +45,7 @@ class Similarity:
     embedder: str = ""
     base_url: str = ""
     name: ClassVar[str] = "similarity"
+    cost: ClassVar[str] = "row"  # "model" of one with an embedder that is a model
     limits: ClassVar[dict[str, tuple[str, ...]]] = {
         "similarity_score": ("<= highest",),
         "similarity_prompt": (">= lowest",),
@@ -57,10 +58,9 @@ class Similarity:
     }
     """How like the parent the changed text is, how like its prompt the prompt, and its texts the response."""
 
-    @property
-    def cost(self) -> str:
-        """ "row", or "model" with an embedder that is one."""
-        return "row" if self.embedder in NGRAMS else "model"
+    def __post_init__(self) -> None:
+        if self.embedder not in NGRAMS:
+            object.__setattr__(self, "cost", "model")
 
     def score(self, frame: pl.DataFrame, context: Context) -> pl.DataFrame:
         answered = pl.col("changed_fields").str.contains("response") & pl.col("parent_response").is_not_null()
@@ -107,10 +107,9 @@ class Similarity:
 
     def verdict(self) -> pl.Expr:
         unrelated = (pl.col("similarity_prompt") < self.lowest) | (pl.col("similarity_response") < self.lowest_response)
-        near = "nearly the text of its parent" if self.embedder in NGRAMS else "says nearly what its parent says"
         return (
             pl.when(pl.col("similarity_score") > self.highest)
-            .then(pl.lit(near))
+            .then(pl.lit("too like its parent"))
             .when(unrelated)
             .then(pl.lit("unrelated to its parent"))
         )

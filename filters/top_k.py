@@ -49,6 +49,8 @@ class TopK:
     def score(self, frame: pl.DataFrame, context: Context) -> pl.DataFrame:
         del context
         wanted = terms(self.by)
+        if not wanted:
+            return frame.with_columns(pl.lit(None, dtype=dtype).alias(name) for name, dtype in self.scores.items())
         known = [name for name, dtype in frame.schema.items() if dtype.is_numeric() or dtype == pl.Boolean]
         for _, column in wanted:
             if column not in known:

@@ -169,7 +169,9 @@ def test_a_filter_that_needs_a_model_joins_the_default_chain_with_it():
 def test_a_filter_of_another_modality_is_refused():
     with pytest.raises(RecipeError, match="filter 'length' is for text, not for image; known: blank, class_balance, "):
         chain_of(["length"], modality="image")
-    with pytest.raises(RecipeError, match="filter 'blank' is for image and paired, not for text; known: cluster, contamination"):
+    with pytest.raises(
+        RecipeError, match="filter 'blank' is for image and paired, not for text; known: cluster, contamination"
+    ):
         chain_of(["default", "blank"])
     assert all(modalities_of(TABLE.load(name)) == ("text",) for name in DEFAULT)
 

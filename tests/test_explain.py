@@ -52,6 +52,6 @@ def test_a_score_stands_beside_its_limit_and_every_reason_is_told(augment, place
     told = json.loads(augment("explain", row["id"], "--run", "runs/c", "--json").out)
     assert told["scores"]["length_prompt"] == row["length_prompt"]
     assert told["limits"]["length_prompt"] == ">= min_prompt 4, <= max_prompt 35"
-    assert told["all reasons"] == "length: prompt too long, similarity: nearly the text of its parent"
+    assert told["all reasons"] == "length: prompt too long, similarity: too like its parent"
     shown = augment("explain", row["id"], "--run", "runs/c").out
     assert f"length_prompt: {row['length_prompt']} (>= min_prompt 4, <= max_prompt 35)" in shown

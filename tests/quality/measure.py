@@ -36,7 +36,6 @@ FOR: dict[str, tuple[str, ...]] = {
     "repetition": ("repetition_loop",),
     "refusal": ("refusal", "truncated", "echo", "meta_talk", "empty"),
     "facts": ("number_changed", "negation_flipped"),
-    "similarity": ("too_close", "unrelated"),
     "pii": ("pii",),
     "unsafe": ("unsafe",),
     "exact_dup": ("too_close",),
