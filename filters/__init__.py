@@ -20,6 +20,7 @@ TABLE = Table(
         "contamination": "filters.contamination:Contamination",
         "coverage": "filters.coverage:Coverage",
         "diversity": "filters.diversity:Diversity",
+        "encoding_damage": "filters.encoding_damage:EncodingDamage",
         "exact_dup": "filters.exact_dup:ExactDup",
         "exam_image": "filters.pictures.exam_image:ExamImage",
         "facts": "filters.facts:Facts",
