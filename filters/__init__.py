@@ -40,6 +40,7 @@ TABLE = Table(
         "similarity": "filters.similarity:Similarity",
         "special_chars": "filters.special_chars:SpecialChars",
         "top_k": "filters.top_k:TopK",
+        "unsafe": "filters.unsafe:Unsafe",
         "unsafe_image": "filters.pictures.unsafe_image:UnsafeImage",
     },
 )
