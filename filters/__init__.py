@@ -46,9 +46,13 @@ TABLE = Table(
 )
 DEFAULT = (
     "length",
+    "encoding_damage",
+    "special_chars",
     "language",
     "repetition",
     "refusal",
+    "pii",
+    "unsafe",
     "facts",
     "similarity",
     "contamination",

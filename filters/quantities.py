@@ -1,4 +1,4 @@
-"""Quantities and negations in Chinese and English health questions, in one normal form.
+"""Quantities in Chinese and English health texts, in one normal form.
 
 "半小时", "30 min" and "三十分钟" are the same quantity, as are 38.5℃, 38.5度 and 38.5°C. A quantity is firm
 when it states a fact; "一下", "一点", "十分" and the like are numerals of speech and are not.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from functools import lru_cache
 
@@ -79,7 +79,7 @@ _WRITTEN: tuple[tuple[str, Fraction, str], ...] = (  # normal form, how many of 
     *((each, Fraction(1), each) for each in "粒颗丸袋支滴勺杯瓶包针碗根倍步胎期级顿"),
 )
 _UNITS = {unit: (name, times) for name, times, written in _WRITTEN for unit in written.split("|")}
-_UNSTATED = {"度", "岁", "mmol/l", "mmhg"}
+_UNSTATED = {"度", "岁", "mmol/l", "mmhg", "点", "kg", "°f"}
 """Units that speech leaves out: 血糖6.8, 烧到38.5."""
 _EVEN_ONE = {"个星期", "星期", "个礼拜", "礼拜", "周", "个月", "个半月", "个多月", "小时", "个小时", "年"}
 """Units after which even 一 states a fact; 一次, 一点, 一片 and 一天 are mostly ways of speaking."""
@@ -98,15 +98,42 @@ _QUANTITY = re.compile(
     rf"(?:(?P<low>{_NUMBER})(?:个|{_UNIT})?\s?[-~—–到至]\s?)?(?:(?P<number>{_NUMBER})|\b(?P<word>{_WORD})\b)"
     rf"[多来余几]?(?:个(?!半|多?月))?[\s-]?(?P<unit>{_UNIT})?(?P<half>半(?!夜|天|身))?"
 )
+_ONE_OF = re.compile(r"\ban? (?=(?:minute|hour|day|week|month|year)\b)")
+_ENGLISH_LETTERS = re.compile("[a-z]{2}")
+_BLANKS = re.compile(r"\s+")
+_TENS_EN = "twenty|thirty|forty|fifty|sixty|seventy|eighty|ninety"
+_ONES_EN = "one|two|three|four|five|six|seven|eight|nine"
 _REWORDED = (
-    (re.compile(r"half an hour|half hour"), "30分钟"),
-    (re.compile(r"\btwice\b"), "2 times"),
-    (re.compile(r"\bonce(?= (?:a|per|every|each|daily|weekly)\b)"), "1 times"),
+    (re.compile(rf"\b({_TENS_EN})[- ]({_ONES_EN})\b"), lambda match: str(_ENGLISH[match[1]] + _ENGLISH[match[2]])),
+    (re.compile(r"(?<=\d)(?:st|nd|rd|th)\b"), ""),
+    (re.compile(r"(?<=\d)度(?=\d(?![\d.]))"), "."),
+    (re.compile(r"(?<!\d)([01]?\d|2[0-3])[:：]00(?!\d)"), r"\1点"),
+    (re.compile(r"(?<=\d) ?[ap]\.?m\b\.?"), "点"),
+    (re.compile(r"一刻钟|\ba quarter of an hour"), "15分钟"),
+    (re.compile(r"1[⁄/]2(?![\d/])"), "0.5"),
+    (re.compile(r"([12])米(\d{1,2})(?!\d)"), r"\1.\2米"),
+    (re.compile(r"第[一二12](?=[天日])"), " "),
+    (re.compile(r"个把月"), "一个月"),
+    (re.compile(r"仨"), "三个"),
     (re.compile(r"半个(?=小时|钟|月)"), "半"),
     (re.compile(r"俩"), "两个"),
     (re.compile(r"十分(?!钟|之)|万一|千万(?=别|不|要|记|小)|七上八下|三长两短|一年四季"), " "),
     (re.compile(r"百度|[这那过前近]两(?=天|日|年|晚)"), " "),
     (re.compile(r"[初高大小]一|第一|三七|一(?=点儿?[^零一二三四五六七八九\d钟半])"), " "),
+)
+_REWORDED_EN = (
+    (re.compile(r"\bfortnight"), "2 weeks"),
+    (re.compile(r"\ba (?:couple|pair) of "), "2 "),
+    (re.compile(r"\bhalf a dozen"), "6"),
+    (re.compile(r"\ba dozen"), "12"),
+    (re.compile(r"\ba year and a half"), "18 months"),
+    (re.compile(r"\b(?:one|1) and a half"), "1.5"),
+    (re.compile(r"\b(?:two|2) and a half"), "2.5"),
+    (re.compile(r"\bhalf a year"), "6 months"),
+    (re.compile(r"(?<=[a-z\d]) (?:o'clock )?in the (?:morning|afternoon|evening)|(?<=\d) at night"), " 点"),
+    (re.compile(r"half an hour|half hour"), "30分钟"),
+    (re.compile(r"\btwice\b"), "2 times"),
+    (re.compile(r"\bonce(?= (?:a|per|every|each|daily|weekly)\b)"), "1 times"),
 )
 _PER = re.compile(
     rf"(?:每|一|1)个?(天|日|晚|周|星期|礼拜|月|年|小时)(?=[^\d，,。；;？?！!\n]{{0,5}}?(?:\d|[{_CHINESE}半])+多?个?(?:{_UNIT}))"
@@ -124,6 +151,8 @@ class Quantity:
     value: Fraction | str
     unit: str
     firm: bool
+    around: tuple[str, str] = field(default=("", ""), compare=False)
+    """The characters before and after it, without blanks."""
 
     def __str__(self) -> str:
         value = self.value if isinstance(self.value, str) else f"{float(self.value):g}"
@@ -131,23 +160,71 @@ class Quantity:
 
     def told_by(self, other: Quantity) -> bool:
         """Whether `other`, in a rewrite, says the same; a unit that speech leaves out may be missing."""
+        if isinstance(self.value, Fraction) and isinstance(other.value, Fraction) and self.unit != other.unit:
+            for one, two in ((self, other), (other, self)):
+                if (times := _MOSTLY.get((one.unit, two.unit))) and one.value * times == two.value:
+                    return True
+        if self.unit == other.unit == "点" and isinstance(self.value, Fraction) and isinstance(other.value, Fraction):
+            return self.value % 12 == other.value % 12
         if self.value != other.value:
             return False
         return other.unit == self.unit or not self.unit or (not other.unit and self.unit in _UNSTATED)
 
+    def told_in(self, text: str) -> bool:
+        """Whether a text tells it without a number: 24 hours by "a day", once a year by "every year"."""
+        words = _BY_WORDS.get((self.value, self.unit))
+        return words is not None and words.search(text.lower()) is not None
 
-@lru_cache(maxsize=4096)  # a parent's text is read for each of its variants
+    def like(self, other: Quantity) -> bool:
+        """Whether both measure the same: minutes and days do, tablets and milligrams do not."""
+        return _KIND.get(self.unit, self.unit) == _KIND.get(other.unit, other.unit)
+
+
+_MOSTLY = {
+    ("月", "天"): 30,
+    ("岁", "月"): 12,
+    ("岁", "天"): 365,
+    ("天", "分钟"): 1440,
+    ("月", "晚"): 30,
+    ("天", "晚"): 1,
+    ("米", "mm"): 1000,
+    ("kg", "mg"): 1_000_000,
+    ("mg", "ug"): 1000,
+}
+"""How many of the second unit the first is, as people say it."""
+_KIND = dict.fromkeys(("分钟", "秒", "天", "月", "晚"), "time") | {"ug": "mg"}
+_A_DAY = r"[每一1]天|每日|一日|一昼夜|整天|\b(?:a|per|each|every) day|daily"
+_BY_WORDS = {
+    (Fraction(1440), "分钟"): re.compile(_A_DAY),
+    (Fraction(1), "天"): re.compile(_A_DAY + "|24 ?(?:小时|hours)"),
+    ("每", "天"): re.compile(_A_DAY + "|每[早晚]|早晚|24 ?(?:小时|hours)"),
+    ("每", "晚"): re.compile("每晚|每天晚上|夜夜|nightly|every night"),
+    ("每", "周"): re.compile(r"[每一1]个?(?:周|星期|礼拜)|weekly|\b(?:a|per|each|every) week"),
+    ("每", "月"): re.compile(r"[每一1]个?月|monthly|\b(?:a|per|each|every) month"),
+    ("每", "年"): re.compile(r"[每一1]年|yearly|annual|\b(?:a|per|each|every) year"),
+    ("每", "小时"): re.compile(r"[每一1]个?(?:小时|钟头)|hourly|\b(?:a|per|each|every) hour"),
+    (Fraction(12), "点"): re.compile("中午|正午|noon|midday|midnight|午夜|零点"),
+    (Fraction(1), "次"): re.compile(r"每[年月周天日]|定期|一[次回趟]|once|\bone\b"),
+}
+
+
+@lru_cache(maxsize=1 << 14)  # a parent's text is read for each of its variants
 def quantities(text: str) -> tuple[Quantity, ...]:
     """All quantities of a text, in order."""
     plain = unicodedata.normalize("NFKC", text).lower()
-    for pattern, replacement in _REWORDED:
+    for pattern, replacement in (*_REWORDED, *_REWORDED_EN) if _ENGLISH_LETTERS.search(plain) else _REWORDED:
         plain = pattern.sub(replacement, plain)
     found: list[Quantity] = []
     for match in _PER.finditer(plain):
         period = next(filter(None, match.groups()))
         found.append(Quantity("每", _EVERY.get(period, period), True))
-    for match in _QUANTITY.finditer(_PER.sub(" ", plain)):
-        found.extend(_read(match))
+    rest = _ONE_OF.sub("one ", _PER.sub(" ", plain))
+    for match in _QUANTITY.finditer(rest):
+        around = (
+            _BLANKS.sub("", rest[max(match.start() - 8, 0) : match.start()]),
+            _BLANKS.sub("", rest[match.end() : match.end() + 8]),
+        )
+        found.extend(replace(each, around=around) for each in _read(match))
     return tuple(found)
 
 
@@ -208,33 +285,3 @@ def _whole(written: str) -> int:
     if digit and last >= 100 and len(written) > 1:
         digit *= last // 10  # 一百五 is 150
     return total + section + digit
-
-
-_NEUTRAL = re.compile(
-    r"(\w)[不没](?=\1)"  # A-not-A: 能不能, 有没有
-    r"|不见|[不没](?:错|好意思|仅|但|光|只|过|同|舒服|适|安|满|良|足|断|停|时|久|一定|管|论|然|禁|由|如|孕|育|妨|知|懂|明|清楚|了解"
-    r"|确定|放心|对劲|对称|正常|规律|规则|稳|太好|太|好|利|便|平衡|锈|耐|治|消化|振|宁|眠|愿|想|爱|敢|行|得不|事|关系|什么"
-    r"|完没了|多久|怎么|准|了|着|下|住|起|到|动|开|出|来|上|完|掉|透|自觉|自主|经意|在乎)"
-    r"|没(?:用|劲|力气|力|精神|胃口)|不力|差不多|对不起|要不|动不动|不得不|不知不觉|莫名|莫非|莫西|莫匹"
-    r"|无(?:力|聊|奈|论|所谓|意|痛|糖|害|助|望|菌|氧|症状)"
-    r"|特别|别(?:人|的|墅|扭)|(?:区|性|分|级|告|个|辨|识|鉴|派|类|离)别|未(?:来|必|免|成年|婚)"
-    r"|(?:没有?|不)(?=[?!。？！\s]*$)|了没有?(?=[,，?？])"
-    r"|\b(?:not only|no matter|why not|or not|not sure|don't know|no idea|no longer than|can't help|whether or not)\b"
-)
-_NEGATION = re.compile(r"不|没有?|未|无|别|勿|莫|\b(?:no|not|never|without|none|nor|neither|cannot)\b|n't\b")
-
-
-_FORBIDDING = re.compile(
-    r"不(?:能|可|要|会|该|应|需|必|用|准|许|宜|得|建议|是)|无法|没法|没办法|别|勿|莫|并非"
-    r"|\b(?:not|never|cannot)\b|n't\b"
-)
-
-
-@lru_cache(maxsize=4096)
-def negations(text: str) -> tuple[int, int]:
-    """How many negations state something, and how many of those say what cannot, must or need not be.
-
-    "能不能", "不过", "睡不着" and the like do not count. A paraphrase may say 没吃饭 for 空腹, but not 不能 for 能.
-    """
-    plain = _NEUTRAL.sub(" ", unicodedata.normalize("NFKC", text).lower().replace("’", "'"))
-    return len(_NEGATION.findall(plain)), len(_FORBIDDING.findall(plain))

@@ -139,9 +139,13 @@ def test_a_threshold_can_be_set_and_an_unknown_one_is_named():
 def test_the_default_chain_is_in_its_order():
     assert DEFAULT == (
         "length",
+        "encoding_damage",
+        "special_chars",
         "language",
         "repetition",
         "refusal",
+        "pii",
+        "unsafe",
         "facts",
         "similarity",
         "contamination",

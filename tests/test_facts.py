@@ -3,13 +3,14 @@ from __future__ import annotations
 import pytest
 
 from filters.facts import Facts
-from filters.quantities import negations, quantities
+from filters.negation import flips
+from filters.quantities import quantities
 from tests.filter_rows import chbench, context_of, reasons, rows, sample, scored
 
 LOST = "a number or unit of the parent is lost"
 ADDED = "a number its parent does not have"
-NO_LONGER = "a negation of the parent is lost"
-NOW_NOT = "a negation its parent does not have"
+NO_LONGER = NOW_NOT = TURNED = "says the opposite of its parent"
+DRUG_LOST, DRUG_ADDED = "a drug of the parent is lost", "a drug its parent does not have"
 
 
 def stated(text: str) -> list[str]:
@@ -69,37 +70,72 @@ def test_numerals_of_speech_are_not_facts(text):
 
 
 @pytest.mark.parametrize(
-    "text", ["不能吃", "没有发烧", "未见异常", "别喝酒", "无法入睡", "I can’t sleep", "no fever", "never smoked"]
+    ("parent", "child"),
+    [
+        ("不能吃辣的", "能吃辣的"),
+        ("没有发烧", "发烧了"),
+        ("感冒三天，没发烧", "感冒三天，还发着烧"),
+        ("猫打过疫苗，还用打吗", "猫没打过疫苗，还用打吗"),
+        ("水泡不要挑破", "水泡可以挑破"),
+        ("会传染给家里人", "不会传染给家里人"),
+        ("我不抽烟", "我抽烟"),
+        ("对青霉素过敏", "对青霉素不过敏"),
+        ("早上空腹吃药", "早上不要空腹吃药"),
+        ("不要停药、减量", "可以减量"),
+        ("I don't smoke and sleep well", "I smoke and sleep well"),
+        ("Don't stop the tablets suddenly", "You can stop the tablets suddenly"),
+    ],
 )
-def test_negations_that_state_something_count(text):
-    assert negations(text)[0] == 1
+def test_what_is_denied_on_one_side_and_affirmed_on_the_other_is_flipped(parent, child):
+    assert flips(parent, child) and flips(child, parent)
 
 
 @pytest.mark.parametrize(
-    "text",
+    ("parent", "child"),
     [
-        "能不能吃",
-        "有没有事",
-        "是不是",
-        "要不要",
-        "可不可以",
-        "好不好",
-        "不错",
-        "不好意思",
-        "不仅疼",
-        "不过",
-        "差不多",
-        "不舒服",
-        "睡不着",
-        "特别疼",
-        "别人",
-        "吃药了没有？",
-        "not only that",
-        "is it safe or not",
+        ("能不能喝酒", "可以喝酒吗"),
+        ("胆囊息肉要手术吗", "胆囊息肉不手术行吗"),
+        ("是否需要吃药", "需不需要吃药"),
+        ("晚上睡不着", "夜里失眠"),
+        ("不舒服好几天了", "难受好几天了"),
+        ("空腹血糖高", "没吃饭测的血糖高"),
+        ("不仅疼，还肿", "又疼又肿"),
+        ("特别疼", "非常疼"),
+        ("吃药了没有？", "吃药了吗"),
+        ("别人都能喝酒", "大家都能喝酒"),
+        ("没有发热、咳嗽", "不发热，也不咳嗽"),
+        ("不要自己停药", "自己停药不可取，别停药"),
+        ("避免熬夜", "不要熬夜"),
+        ("is it safe or not", "is it safe"),
+        ("no fever or vomiting", "neither fever nor vomiting"),
+        ("I don't feel sad, just flat", "I'm not sad, only flat"),
     ],
 )
-def test_questions_and_words_with_a_negation_in_them_do_not(text):
-    assert negations(text) == (0, 0)
+def test_another_way_to_deny_or_to_ask_is_not_flipped(parent, child):
+    assert flips(parent, child) == flips(child, parent) == []
+
+
+@pytest.mark.parametrize(
+    ("left", "right"),
+    [
+        ("一岁半", "18个月"),
+        ("一个月", "30天"),
+        ("37度8", "37.8"),
+        ("24小时", "一天"),
+        ("twenty-four hours", "a day"),
+        ("30 weeks", "the 30th week"),
+        ("a fortnight", "两周"),
+        ("一刻钟", "15 minutes"),
+        ("晚上10点", "22:00"),
+        ("1 a.m.", "one in the morning"),
+        ("1米65", "165cm"),
+        ("体重60公斤", "体重60"),
+        ("1/2片", "半片"),
+    ],
+)
+def test_what_people_say_for_a_quantity_tells_it(left, right):
+    context = context_of([(f"这样 {left} 了，怎么办", None)])
+    assert reasons(Facts(), rows(context, ("s0", f"已经 {right} ，如何是好", None)), context) == [None]
 
 
 @pytest.mark.parametrize(
@@ -121,6 +157,15 @@ def test_questions_and_words_with_a_negation_in_them_do_not(text):
         ("高血压能喝酒吗", "高血压不能喝酒吗", NOW_NOT),
         ("高血压能不能喝酒", "高血压可以喝酒吗", None),
         ("空腹血糖高算糖尿病吗", "没吃饭测的血糖高，是得糖尿病了吗", None),
+        ("布洛芬吃几天", "芬必得能吃多少天", None),
+        ("Can I take Tylenol with wine?", "Is paracetamol safe with wine?", None),
+        ("吃了头孢克洛能喝酒吗", "吃了头孢以后能不能喝酒", None),
+        ("布洛芬吃几天", "对乙酰氨基酚吃几天", DRUG_LOST),
+        ("退烧药吃几天", "布洛芬吃几天", DRUG_ADDED),
+        ("我在吃匹伐他汀，能喝酒吗", "我在吃药，能喝酒吗", DRUG_LOST),
+        ("左膝盖疼，要手术吗", "右膝盖疼，需要做手术吗", TURNED),
+        ("左氧氟沙星一天吃几次", "每天吃几回左氧氟沙星", None),
+        ("药要饭前吃吗", "这药要饭后吃吗", TURNED),
         ("I take metformin 500 mg twice a day", "I'm on 500mg metformin, 2 times a day", None),
         ("I take metformin 500 mg twice a day", "I'm on metformin 850 mg twice a day", LOST),
         ("dry cough for three weeks, no fever", "a 3-week dry cough with fever", NO_LONGER),
@@ -138,15 +183,37 @@ def test_a_generator_that_adds_facts_may_add_but_not_lose():
     assert reasons(Facts(), rows(context, *texts), context) == [ADDED, LOST]
 
 
-def test_a_changed_response_alone_is_not_looked_at():
-    context = context_of([("能吃几天", "3天。")])
-    out = scored(Facts(), rows(context, ("s0", "能吃几天", "5天。"), (None, "吃3天", None)), context)
-    assert out["facts_lost"].to_list() == [None, None] and out["reason"].to_list() == [None, None]
+def test_of_an_answer_only_numbers_that_replace_others_and_opposites_count():
+    before = "先用流动清水冲洗15分钟，水泡不要挑破，再去医院；每天换药1次。"
+    context = context_of([("烫伤怎么办", before)])
+    answers = {
+        "用流动清水冲洗15分钟，水泡别挑破，然后去医院。": None,
+        "用流动清水冲洗，马上去医院，一般2周左右长好。": None,
+        "先用流动清水冲洗5分钟，水泡不要挑破，再去医院。": LOST,
+        "先用流动清水冲洗15分钟，水泡可以挑破，再去医院。": TURNED,
+    }
+    frame = rows(context, *(("s0", "烫伤怎么办", each) for each in answers), (None, "吃3天", "好"))
+    assert reasons(Facts(), frame, context) == [*answers.values(), None]
+    assert reasons(Facts(fields=("prompt",)), frame, context) == [None] * 5
 
 
-def test_responses_are_looked_at_when_asked():
+def test_an_answer_of_one_number_may_not_have_another():
     context = context_of([("能吃几天", "3天。")])
-    assert reasons(Facts(fields=("response",)), rows(context, ("s0", "能吃几天", "5天。")), context) == [LOST]
+    assert reasons(Facts(), rows(context, ("s0", "能吃几天", "5天。")), context) == [LOST]
+
+
+def test_what_changed_is_told_in_words():
+    context = context_of([("布洛芬2片，胃疼，不能喝酒吗，一天三次", None)])
+    out = scored(Facts(), rows(context, ("s0", "吃3片，胃疼，能喝酒吗，一天三次", None)), context)
+    assert out["facts_changes"][0] == "2片 → 3片; 不能喝酒 → 能喝酒; 布洛芬 gone"
+
+
+def test_drugs_and_opposites_are_not_looked_at_when_told_not_to():
+    context = context_of([("布洛芬吃了左膝盖还疼", None)])
+    frame = rows(context, ("s0", "吃了药右膝盖还疼", None))
+    assert reasons(Facts(), frame, context) == [TURNED]
+    assert reasons(Facts(check_opposites=False), frame, context) == [DRUG_LOST]
+    assert reasons(Facts(check_opposites=False, check_drugs=False), frame, context) == [None]
 
 
 def test_what_was_lost_and_added_is_named():
@@ -157,7 +224,7 @@ def test_what_was_lost_and_added_is_named():
 
 @pytest.mark.parametrize("text", ["9" * 100_000, "一" * 100_000, "亿" * 100_000, "每天" * 30_000, "𠀀\u0301", "點"])
 def test_any_text_is_read_without_error(text):
-    assert isinstance(quantities(text), tuple) and negations(text) == (0, 0)
+    assert isinstance(quantities(text), tuple) and flips(text, text) == []
 
 
 @pytest.mark.parametrize("texts", [sample, chbench])
