@@ -7,7 +7,7 @@ import pytest
 
 from filters.contamination import Contamination
 from filters.fold import fold
-from filters.parent_band import similarity
+from filters.similarity import similarity
 from tests.filter_rows import chbench, context_of, reasons, rows, sample, scored
 
 QUESTION = "我家孩子三岁半，晚上突然烧到三十九度，要不要马上去医院挂急诊？"

@@ -32,7 +32,7 @@ SLACK = 1
 """Pairs by which a figure below may get worse before a test says so. What gets better is written here again."""
 # measured
 DROPPED = {
-    "good": (12, 14),  # of 82, 90
+    "good": (12, 13),  # of 82, 90
     "meaning_changed": (4, 8),  # of 23, 29
     "number_changed": (17, 15),  # of 27, 35
     "negation_flipped": (7, 3),  # of 33, 21
@@ -52,13 +52,16 @@ DROPPED = {
 """How many pairs of a kind the default chain drops, of the calibration half and of the test half."""
 ALONE = {
     "exact_dup": {"good": 0, "too_close": 4},
-    "facts": {"good": 26, "number_changed": 32, "negation_flipped": 9},
+    "facts": {"good": 25, "number_changed": 32, "negation_flipped": 9},
     "language": {"good": 0, "wrong_language": 6},
     "length": {"good": 0, "empty": 7, "truncated": 0},
     "near_dup": {"good": 0, "too_close": 13},
+    "pii": {"good": 0, "pii": 6},
     "similarity": {"good": 0, "too_close": 7, "unrelated": 11},
     "refusal": {"good": 0, "refusal": 11, "truncated": 23, "echo": 9, "meta_talk": 4, "empty": 3},
     "repetition": {"good": 0, "repetition_loop": 8},
+    "semantic_dup": {"good": 0, "too_close": 13},
+    "special_chars": {"good": 0, "encoding_damage": 3},
 }
 """How many pairs of the kinds that it is meant for a filter drops by itself, and how many good ones, of both halves."""
 # end of what was measured
