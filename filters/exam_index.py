@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from filters.fold import LETTERS_END, code_points
 from filters.minhash import distinct, ngrams
-from filters.parent_band import similarity
+from filters.similarity import similarity
 
 _ITEM, _PLACE = 24, 22  # bits of an exam item's number, and of a place in a text
 _COMMON = 32  # an n-gram in more exam texts than this is boilerplate and identifies none
