@@ -35,6 +35,7 @@ TABLE = Table(
         "pii": "filters.pii:Pii",
         "refusal": "filters.refusal:Refusal",
         "repetition": "filters.repetition:Repetition",
+        "reward": "filters.reward:Reward",
         "semantic_dup": "filters.semantic_dup:SemanticDup",
         "sharpness": "filters.pictures.sharpness:Sharpness",
         "similarity": "filters.similarity:Similarity",

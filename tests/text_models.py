@@ -32,7 +32,7 @@ def save_language_model(folder: Path, texts: Sequence[str], steps: int = 60, **c
 
 
 def save_text_classifier(
-    folder: Path, taught: Sequence[tuple[Pair, float]], labels: Sequence[str], steps: int = 60, length: int = 128
+    folder: Path, taught: Sequence[tuple[Pair, float]], labels: Sequence[str], steps: int = 60, length: int = 64
 ) -> Path:
     """A BERT of two layers that was taught what is said of each text or pair: a class, or with one label a score."""
     words = tokenizer(template=None)
@@ -53,12 +53,13 @@ def save_text_classifier(
     )
     model = BertForSequenceClassification(config).train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=2e-3)
-    read = [words(*text, truncation=True, max_length=length)["input_ids"] for text, _ in taught]
-    ids = torch.nn.utils.rnn.pad_sequence(list(map(torch.tensor, read)), batch_first=True, padding_value=0)
-    mask = torch.nn.utils.rnn.pad_sequence([torch.ones(len(each)).long() for each in read], batch_first=True)
+    read = [torch.tensor(words(*text, truncation=True, max_length=length)["input_ids"]) for text, _ in taught]
+    ids = torch.nn.utils.rnn.pad_sequence(read, batch_first=True, padding_value=words.pad_token_id)
+    mask = torch.arange(ids.shape[1]) < torch.tensor([[len(each)] for each in read])
     wanted = torch.tensor([value for _, value in taught], dtype=torch.float if len(labels) == 1 else torch.long)
-    for _ in range(steps):
-        model(ids, attention_mask=mask, labels=wanted).loss.backward()
+    for step in range(steps):
+        rows = torch.arange(step * 16, step * 16 + 16) * 7 % len(read)
+        model(ids[rows], attention_mask=mask[rows].long(), labels=wanted[rows]).loss.backward()
         optimizer.step()
         optimizer.zero_grad()
     model.eval().save_pretrained(folder)
