@@ -185,7 +185,7 @@ class Shares:
 
     def open(self) -> Callable[[list[tuple[str, str | None]]], list[list[float]]]:
         classifier = Classifier.load(self.model, self.setting)
-        return lambda batch: classifier.probabilities(batch).tolist()  # type: ignore[no-any-return]
+        return lambda batch: classifier.probabilities(batch).tolist()
 
 
 @dataclass(frozen=True)

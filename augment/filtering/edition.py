@@ -122,7 +122,7 @@ class _Rows:
 
     @cached_property
     def _step(self) -> int:
-        rows = _parts(self.workshop).select(pl.len()).collect().item()
+        rows = int(_parts(self.workshop).select(pl.len()).collect().item())
         return max(1, STEP * self.dataset.positions // max(1, len(self.dataset.seeds) + rows))
 
     def _blocks(self) -> Iterator[tuple[int, pl.DataFrame]]:

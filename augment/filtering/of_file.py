@@ -189,6 +189,7 @@ def of_file(
     place = path or Path(name)
     held = open_source(exam, holdout=0.0).seeds if exam else pl.DataFrame(schema=SCHEMA)
     read: _Parquet | _Tables
+    notes: tuple[str, ...]
     if place.suffix.lower() == ".parquet" and place.is_file():
         read, note = _Parquet.of(place, columns or {})
         notes = (note,) if note else ()

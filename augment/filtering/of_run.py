@@ -139,8 +139,9 @@ def _context(
     recipe = manifest.get("recipe") or {}
     exam = further
     if "columns" in manifest:
-        held_out = [open_source(recipe["exam"], holdout=0.0).seeds] if recipe.get("exam") else []
-        return Context(seeds=seeds, exam=pl.concat([*held_out, further]))
+        if recipe.get("exam"):
+            exam = pl.concat([open_source(recipe["exam"], holdout=0.0).seeds, further])
+        return Context(seeds=seeds, exam=exam)
     if recipe.get("without_seeds") or summary.get("exam") or recipe.get("exam"):
         try:
             source, held_out = reopened(manifest, path)
