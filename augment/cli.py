@@ -132,7 +132,7 @@ def list_() -> None:
         table = kind.TABLE
         typer.echo(f"{table.kind}s")
         for name, line in table.summaries():
-            typer.echo(f"  {name:<14} {line}")
+            typer.echo(f"  {name:<15} {line}")
 
 
 @app.command()

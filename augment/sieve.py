@@ -9,6 +9,7 @@ from typing import Any
 
 import polars as pl
 
+from filters import cost_of
 from filters.chain import Chain
 
 HARSH, FEW = 0.5, 20
@@ -51,22 +52,26 @@ class Sieve:
         self.rows -= len(chosen)
 
     def told(self, chain: Chain) -> list[dict[str, Any]]:
-        """A line a filter in the order of the chain: filter, saw, dropped, would_drop, alone, also (by filter)."""
+        """A line a filter in the order of the chain: filter, saw, dropped, would_drop, alone, also (by filter).
+
+        A selection `chooses` besides: it was told how much to drop.
+        """
         left, lines = self.rows, []
         for each in chain.filters:
             name = each.name
             also = {other: count for (first, other), count in sorted(self.together.items()) if first == name}
             line = {"filter": name, "saw": left, "dropped": self.dropped[name], "would_drop": self.would[name]}
-            lines.append({**line, "alone": self.alone[name], "also": also})
+            chooses = {"chooses": True} if cost_of(each) == "selection" else {}
+            lines.append({**line, "alone": self.alone[name], "also": also, **chooses})
             left -= self.dropped[name]
         return lines
 
 
 def harsh(told: Iterable[Mapping[str, Any]]) -> list[str]:
-    """A sentence for each filter that dropped more than half of what it saw."""
+    """A sentence for each filter, but those that choose, that dropped more than half of what it saw."""
     return [
         f"{each['filter']} dropped {each['dropped']:,} of the {each['saw']:,} rows that it saw "
         f"({each['dropped'] / each['saw']:.0%}); look at some before you trust it"
         for each in told
-        if each["saw"] >= FEW and each["dropped"] > HARSH * each["saw"]
+        if not each.get("chooses") and each["saw"] >= FEW and each["dropped"] > HARSH * each["saw"]
     ]

@@ -41,7 +41,7 @@ def test_what_a_filter_saw_dropped_and_would_have_dropped_adds_up():
 def test_more_than_half_of_enough_rows_is_harsh():
     line = {"filter": "length", "saw": 40, "dropped": 21, "would_drop": 21, "alone": 21, "also": {}}
     assert harsh([line]) == ["length dropped 21 of the 40 rows that it saw (52%); look at some before you trust it"]
-    assert harsh([{**line, "dropped": 20}, {**line, "saw": 19, "dropped": 19}]) == []
+    assert harsh([{**line, "dropped": 20}, {**line, "saw": 19, "dropped": 19}, {**line, "chooses": True}]) == []
 
 
 def test_a_run_says_so_loudly(augment, place):

@@ -21,7 +21,8 @@ def compared(dataset: Dataset, setting: str, values: Sequence[str], examples: in
     """For the setting as it is and each of the values: rows kept, dropped by the filter, let in and put out.
 
     {"setting", "rows", "now": {…}, "values": [{"value", "kept", "dropped_by", "let_in", "put_out", "edge": […]}]}. The
-    edge are rows whose score is nearest to the value: `examples` that the filter drops and as many that are kept.
+    edge are rows whose score is nearest to the value: `examples` that the filter drops and as many that are kept; a
+    response is shown where it is not the seed's.
 
     Raises:
         RecipeError: there is no such setting, or a value makes no sense for it.
@@ -90,13 +91,15 @@ def _edge(
     distance = pl.min_horizontal(*((pl.col(one) - value).abs() for one in numeric)) if measured else pl.lit(0.0)
     owner = next((column for column in each.scores if column.endswith("_of")), None)
     known = dict(zip(texts["id"], texts["prompt"], strict=True)) if owner else {}
+    answers = dict(zip(texts["id"], texts["response"], strict=True))
     shown = []
     for verdict, rows in (("dropped", pl.col("dropped_by") == name), ("kept", pl.col("dropped_by").is_null())):
         judged = pl.any_horizontal(pl.col(one).is_not_null() for one in columns)
         near = frame.filter(rows, judged).with_columns(distance.alias("_distance"))
         for row in near.sort("_distance", "id").head(examples).iter_rows(named=True):
             told = {"id": row["id"], "verdict": verdict, **{one: row[one] for one in columns if row[one] is not None}}
-            told |= {"prompt": row["prompt"], "response": row["response"]}
+            same = bool(row["parents"]) and row["response"] == answers.get(row["parents"][0])
+            told |= {"prompt": row["prompt"], "response": None if same else row["response"]}
             if owner and row[owner] is not None:
                 told["beside"] = known.get(row[owner])
             shown.append(told)

@@ -65,7 +65,8 @@ def print_compared(found: Mapping[str, Any], console: Console) -> None:
             console.print(f"  {row['verdict']:<8}{row['id']}  {scores}", highlight=False, markup=False, soft_wrap=True)
             for name in ("prompt", "response", "beside"):
                 if row.get(name):
-                    console.print(f"    {name}: {one_line(row[name], _LONGEST)}", highlight=False, markup=False)
+                    line = f"    {name}: {one_line(row[name], _LONGEST)}"
+                    console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
 _TOLD = ("id", "verdict", "prompt", "response", "beside")
