@@ -26,6 +26,7 @@ TABLE = Table(
         "facts": "filters.facts:Facts",
         "image_band": "filters.pictures.image_band:ImageBand",
         "image_dup": "filters.pictures.image_dup:ImageDup",
+        "judge": "filters.judge:Judge",
         "label_check": "filters.pictures.label_check:LabelCheck",
         "language": "filters.language:Language",
         "length": "filters.length:Length",

@@ -11,6 +11,7 @@ import argparse
 import asyncio
 import contextlib
 import hashlib
+import importlib
 import subprocess
 import sys
 import time
@@ -60,6 +61,7 @@ def options() -> argparse.ArgumentParser:
     add("--filter-share", type=float, default=0.0, help="share of answers withheld by a content filter")
     add("--longest", type=int, default=0, help="characters of a text that is embedded, beyond which there is a 400")
     add("--base64", action="store_true", help="embeddings in base64, and encoding_format is refused with a 400")
+    add("--says", default="", help="module:function that answers instead of an echo: (messages, schema, seed) to text")
     add("--fatal-after", type=int, default=-1, help="calls after which every one gets --fatal-status")
     add("--fatal-status", type=int, default=401)
     return parser
@@ -72,6 +74,8 @@ class Chat:
         self.args = args
         self.models = [] if args.models == "-" else args.models.split(",")
         self.refuse = [name for name in args.refuse.split(",") if name]
+        module, _, name = args.says.partition(":")
+        self.says = getattr(importlib.import_module(module), name) if module else answer
         self.log: list[tuple[str, float, float, int]] = []  # key, begun, ended (monotonic seconds), status
         self.flying = self.most = self.calls = 0
         self.failed: Counter[str] = Counter()
@@ -168,7 +172,7 @@ class Chat:
         args = self.args
         schema = body.get("response_format", {}).get("json_schema", {}).get("schema")
         messages = [(message["role"], _words(message["content"])) for message in body["messages"]]
-        text: str | None = answer(messages, schema, body.get("seed", 0))
+        text: str | None = self.says(messages, schema, body.get("seed", 0))
         finish, choices = "stop", 1
         limit = body.get("max_tokens") or body.get("max_completion_tokens") or 0
         if limit < args.enough and _share(key, "truncate") < args.truncate_share:
