@@ -28,6 +28,7 @@ TABLE = Table(
         "image_dup": "filters.pictures.image_dup:ImageDup",
         "judge": "filters.judge:Judge",
         "label_check": "filters.pictures.label_check:LabelCheck",
+        "label_kept": "filters.label_kept:LabelKept",
         "language": "filters.language:Language",
         "length": "filters.length:Length",
         "near_dup": "filters.near_dup:NearDup",

@@ -25,9 +25,8 @@ def some_seeds(context: Context, fields: str) -> pl.DataFrame:
     known = context.seeds.filter(pl.all_horizontal(pl.col(name).is_not_null() for name in wanted))
     places = pl.Series("place", [fingerprint(id) for id in known["id"].to_list()], dtype=pl.String)
     changed = pl.concat_str(wanted, separator="\n").alias("changed")
-    return (
-        known.with_columns(places, changed).sort("place").head(MEASURED).select("id", "prompt", "response", "changed")
-    )
+    fair = known.with_columns(places, changed).sort("place").head(MEASURED)
+    return fair.select("id", "prompt", "response", "label", "changed")
 
 
 def rank(value: float, scale: Sequence[float]) -> float | None:

@@ -40,3 +40,10 @@ def judged(messages: Messages, schema: Mapping[str, Any] | None, seed: int) -> s
         said["safe"] = 1
     told = orjson.dumps(said).decode()
     return (told, f"```json\n{told}\n```", f"<think>\n想一想\n</think>\n{told}")[seed % 3]
+
+
+def sorted_in(messages: Messages, schema: Mapping[str, Any] | None, seed: int) -> str:
+    """Sorts texts into sleep and diet by 睡 and 吃; on what has neither, it says a class that there is not."""
+    text = block(messages[-1][1], "text")
+    label = "Sleep" if "睡" in text else "diet" if "吃" in text else "weather"
+    return orjson.dumps({"label": label}).decode()
