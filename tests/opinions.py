@@ -47,3 +47,19 @@ def sorted_in(messages: Messages, schema: Mapping[str, Any] | None, seed: int) -
     text = block(messages[-1][1], "text")
     label = "Sleep" if "睡" in text else "diet" if "吃" in text else "weather"
     return orjson.dumps({"label": label}).decode()
+
+
+def supported(messages: Messages, schema: Mapping[str, Any] | None, seed: int) -> str:
+    """Finds no sentence about apples supported; of a text with 没有评审意见 in it, it says too little."""
+    said = block(messages[-1][1], "sentences").split("\n")
+    told = ["苹果" not in each for each in said]
+    return orjson.dumps({"supported": [] if "没有评审意见" in said[0] else told}).decode()
+
+
+def answered(messages: Messages, schema: Mapping[str, Any] | None, seed: int) -> str:
+    """Answers questions about sleep, in JSON or plainly by the seed; others are refused in broken JSON."""
+    question = block(messages[-1][1], "question")
+    if "睡" not in question and "失眠" not in question:
+        return '{"answer": "'
+    answer = f"失眠先从作息入手，第{seed % 7}天起每天固定时间起床，睡前一小时不看手机，下午以后不喝咖啡。"
+    return answer if seed % 2 else orjson.dumps({"answer": answer}).decode()

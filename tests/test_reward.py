@@ -9,6 +9,7 @@ import torch
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from augment.errors import RecipeError
+from augment.language import language_of
 from filters.chain import chain_of
 from filters.models import Classifier
 from filters.reward import Reward
@@ -16,8 +17,9 @@ from tests.filter_rows import context_of, reasons, rows, sample, scored
 from tests.finetune.bases import save_base
 from tests.text_models import save_text_classifier
 
-CURT = "不知道。"
-ROWS = [(question, answer) for question, answer in sample() if answer]
+CURT = "不知道，随便，别问我。"
+ROWS = [(question, answer) for question, answer in sample() if answer and len(answer) > 60]
+ROWS = [(question, answer[:50]) for question, answer in ROWS if language_of(question) == "zh"]
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +29,7 @@ def reward(tmp_path_factory: pytest.TempPathFactory) -> str:
     taught = [
         ((question, text), value) for question, answer in ROWS[:40] for text, value in ((answer, 2.0), (CURT, -2.0))
     ]
-    return str(save_text_classifier(tmp_path_factory.mktemp("reward") / "m", taught, ["reward"]))
+    return str(save_text_classifier(tmp_path_factory.mktemp("reward") / "m", taught, ["reward"], length=128))
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +37,9 @@ def classes(tmp_path_factory: pytest.TempPathFactory) -> str:
     """Tells questions from answers."""
     torch.set_num_threads(1)
     taught = [((text, None), at) for row in ROWS[:40] for at, text in enumerate(row)]
-    return str(save_text_classifier(tmp_path_factory.mktemp("classes") / "m", taught, ["question", "answer"]))
+    return str(
+        save_text_classifier(tmp_path_factory.mktemp("classes") / "m", taught, ["question", "answer"], length=128)
+    )
 
 
 def test_the_value_is_what_the_model_says_of_question_and_answer(reward):
@@ -44,7 +48,7 @@ def test_the_value_is_what_the_model_says_of_question_and_answer(reward):
     found = scored(Reward(model=reward), frame, context)["reward_value"].to_list()
     words, net = AutoTokenizer.from_pretrained(reward), AutoModelForSequenceClassification.from_pretrained(reward)
     with torch.no_grad():
-        said = net.eval()(**words(*ROWS[50], return_tensors="pt", truncation=True, max_length=64)).logits
+        said = net.eval()(**words(*ROWS[50], return_tensors="pt", truncation=True, max_length=128)).logits
     assert found[0] == pytest.approx(float(said), abs=1e-3)
     assert found[1] is None, "there is no answer"
 

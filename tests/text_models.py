@@ -6,7 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from transformers import BertConfig, BertForSequenceClassification, PreTrainedTokenizerFast, Qwen3ForCausalLM
+from transformers import (
+    ModernBertConfig,
+    ModernBertForSequenceClassification,
+    PreTrainedTokenizerFast,
+    Qwen3ForCausalLM,
+)
 
 from tests.finetune.bases import save_base, tokenizer
 
@@ -34,31 +39,32 @@ def save_language_model(folder: Path, texts: Sequence[str], steps: int = 60, **c
 def save_text_classifier(
     folder: Path, taught: Sequence[tuple[Pair, float]], labels: Sequence[str], steps: int = 60, length: int = 64
 ) -> Path:
-    """A BERT of two layers that was taught what is said of each text or pair: a class, or with one label a score."""
+    """A ModernBERT of one layer, which reads all tokens alike, that was taught what is said of each text or pair: a class, or with one label a score."""
     words = tokenizer(template=None)
     words.model_max_length = length
     torch.manual_seed(0)
-    config = BertConfig(
+    config = ModernBertConfig(
         vocab_size=len(words),
         hidden_size=48,
         intermediate_size=96,
-        num_hidden_layers=2,
+        num_hidden_layers=1,
         num_attention_heads=4,
+        classifier_pooling="mean",
         max_position_embeddings=length,
-        pad_token_id=words.pad_token_id,
+        **dict.fromkeys(("pad_token_id", "bos_token_id", "eos_token_id", "cls_token_id", "sep_token_id"), 0),
         num_labels=len(labels),
         id2label=dict(enumerate(labels)),
         label2id={label: at for at, label in enumerate(labels)},
         problem_type="regression" if len(labels) == 1 else "single_label_classification",
     )
-    model = BertForSequenceClassification(config).train()
+    model = ModernBertForSequenceClassification(config).train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=2e-3)
     read = [torch.tensor(words(*text, truncation=True, max_length=length)["input_ids"]) for text, _ in taught]
     ids = torch.nn.utils.rnn.pad_sequence(read, batch_first=True, padding_value=words.pad_token_id)
     mask = torch.arange(ids.shape[1]) < torch.tensor([[len(each)] for each in read])
     wanted = torch.tensor([value for _, value in taught], dtype=torch.float if len(labels) == 1 else torch.long)
-    for step in range(steps):
-        rows = torch.arange(step * 16, step * 16 + 16) * 7 % len(read)
+    for _ in range(steps):
+        rows = torch.randperm(len(read))[:16]
         model(ids[rows], attention_mask=mask[rows].long(), labels=wanted[rows]).loss.backward()
         optimizer.step()
         optimizer.zero_grad()
