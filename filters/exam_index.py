@@ -130,7 +130,7 @@ class Rewordings:
     postings: Postings
     texts: pl.Series  # by item
     lengths: _Ints
-    longest: int
+    unseen: _Ints  # bigrams of each item that lead nowhere, with the one that ends it
 
     @classmethod
     def of(cls, items: pl.DataFrame, count: int) -> Rewordings:
@@ -141,24 +141,24 @@ class Rewordings:
         order = np.lexsort((hashes, common[which], line))
         rank = np.arange(len(order)) - np.repeat(np.cumsum(counts) - counts, counts)
         enough = counts + 3 - np.ceil((counts + 1) * _LIKE / (2 - _LIKE)).astype(np.int64)
-        chosen = order[rank < np.repeat(enough, counts)]
+        chosen = order[(rank < np.repeat(enough, counts)) & (common[which][order] <= _OFTEN)]
         number = items["item"].to_numpy().astype(np.int64)
         item = number[line[chosen]]
         by_item = pl.Series("text", [""] * count).scatter(number, items["text"])
         lengths = by_item.str.len_chars().to_numpy().astype(np.int64)
         postings = Postings.of(2, hashes[chosen], item, np.zeros_like(item), _OFTEN)
-        return cls(postings, by_item, lengths, int(lengths.max(initial=0)))
+        return cls(postings, by_item, lengths, lengths - np.bincount(item, minlength=count))
 
     def found_in(self, texts: pl.Series) -> tuple[_Ints, _Ints, _Floats]:
         """(row, item, Dice of the bigrams) of texts and questions that are as long and may be as alike as `_LIKE`."""
         length = texts.str.len_chars()
-        short = (length * _LIKE <= self.longest * (2 - _LIKE)).arg_true()
+        short = (length * _LIKE <= self.lengths.max(initial=0) * (2 - _LIKE)).arg_true()
         row, mine, item, _, _ = self.postings.hits(texts.gather(short))
         row = short.to_numpy().astype(np.int64)[row]
         pairs, shared = np.unique(distinct((row << _ITEM | item) << _PLACE | mine) >> _PLACE, return_counts=True)
-        pairs = pairs[shared > 1]
         rows, items = pairs >> _ITEM, pairs & ((1 << _ITEM) - 1)
         ours, theirs = length.to_numpy()[rows].astype(np.int64), self.lengths[items]
-        near = np.minimum(ours, theirs) * (2 - _LIKE) >= np.maximum(ours, theirs) * _LIKE
+        needed = np.ceil((ours + theirs) * _LIKE / 2 - 1e-9)  # bigrams that both have, at this Dice
+        near = (shared > 1) & (np.minimum(ours, theirs) >= needed) & (shared + self.unseen[items] >= needed)
         rows, items = rows[near], items[near]
         return rows, items, similarity(texts.gather(rows), self.texts.gather(items))

@@ -17,7 +17,7 @@ from tests.benchmarks.orchestration import attainable
 NAMES = (
     *("orchestration", "failures", "resume", "scale", "startup", "flows", "cluster"),
     *("adapters", "objectives", "methods", "similarity", "lift", "report", "drawing"),
-    *("classical", "digits", "image_dup"),
+    *("classical", "digits", "image_dup", "curation", "decontamination"),
 )
 
 

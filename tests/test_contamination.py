@@ -204,3 +204,24 @@ def test_without_an_embedder_nothing_is_compared_by_meaning():
     context = context_of(exam=[(QUESTION, ANSWER)])
     out = scored(Contamination(), rows(context, (None, QUESTION, ANSWER)), context)
     assert out["contamination_similarity"].to_list() == [None]
+
+
+def test_with_an_embedder_a_question_in_other_words_is_found_and_named():
+    asked = "宝宝晚上总是睡不踏实，翻来覆去地哭闹怎么办"
+    said = "宝宝夜里老是睡不踏实，翻来翻去哭闹该如何是好"
+    context = context_of(exam=[(QUESTION, ANSWER), (asked, None)])
+    frame = rows(context, (None, OTHER, None), (None, said, None), (None, "", None))
+    assert reasons(Contamination(), frame, context) == [None, None, None]
+    again = context_of(exam=[(QUESTION, ANSWER), (asked, None)])
+    out = scored(Contamination(embedder="ngrams", similarity=0.4), frame, again)
+    assert out["reason"].to_list() == [None, "an exam question in other words", None]
+    assert out["contamination_of"][1] == "e1" and out["contamination_text"][1] == said
+    assert 0.4 < out["contamination_similarity"][1] < 0.7 and out["contamination_similarity"][2] is None
+
+
+def test_what_an_embedder_finds_does_not_depend_on_batch_sizes():
+    texts = sample()
+    whole, parts = context_of(exam=texts[:40]), context_of(exam=texts[:40])
+    frame, each = rows(whole, *((None, *row) for row in texts[20:])), Contamination(embedder="ngrams")
+    cut = [scored(each, frame[at : at + 7], parts) for at in range(0, frame.height, 7)]
+    assert pl.concat(cut).equals(scored(each, frame, whole))
