@@ -48,8 +48,8 @@ class Contamination:
     reworded: Annotated[float, Field(ge=0.7, le=1)] = 0.7
     """Dice over bigrams; what is less alike is not looked for."""
     similarity: Annotated[float, Field(gt=0, le=1)] = 0.9
-    """Cosine of the embeddings. For "ngrams" .65 is measured: it finds 94 % of rewordings by synonyms instead of 86 %, all
-    excerpts of 60 %, and no two of 264 real questions are more alike than .55. For a model it is a guess."""
+    """Cosine of the embeddings. For "ngrams" .65 is measured: it finds 94 % of rewordings by synonyms instead of 86 %,
+    all excerpts of 60 %, and no two of 264 real questions are more alike than .55. For a model .9 is a guess."""
     embedder: str | None = None
     base_url: str = ""
     n_question: int = 8
