@@ -15,7 +15,7 @@ from pydantic import Field
 
 from filters import Context
 from filters.embeddings.earlier import earlier
-from filters.embeddings.nearest import Groups
+from filters.minhash import Groups
 
 
 @dataclass(frozen=True)

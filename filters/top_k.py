@@ -17,6 +17,7 @@ from pydantic import Field
 from augment.errors import RecipeError
 from augment.records import SCHEMA
 from filters import Context
+from filters.exact_dup import group_expr
 
 _NUMBER = r"(\d+(?:\.\d*)?|\.\d+)"
 _TERM = re.compile(rf"\s*([+-]?)\s*(?:{_NUMBER}\s*\*\s*)?([A-Za-z_]\w*)(?:\s*\*\s*{_NUMBER})?\s*", re.ASCII)
@@ -61,7 +62,7 @@ class TopK:
             mixed = values[0][0] * values[0][1]
         else:
             mixed = pl.sum_horizontal(abs(weight) * _share(value, weight < 0) for weight, value in values)
-        group = {"seed": pl.coalesce(pl.col("parents").list.first(), "id"), "label": pl.col("label"), "all": pl.lit(0)}
+        group = {"seed": group_expr(frame), "label": pl.col("label"), "all": pl.lit(0)}
         scored = frame.with_columns(mixed.alias("top_k_score"))
         placed = scored.with_row_index("_place").select("_place", "id", "top_k_score", group[self.per].alias("_group"))
         ordered = placed.sort("top_k_score", "id", "_place", descending=[True, False, False], nulls_last=True)

@@ -4,7 +4,7 @@ import polars as pl
 import pytest
 
 from filters.diversity import Diversity
-from filters.embeddings.nearest import Groups
+from filters.minhash import Groups
 from tests.filter_rows import context_of, reasons, rows, sample, scored
 
 QUESTION = "感冒后干咳两周还没好，晚上躺下咳得更厉害，正常吗"

@@ -5,7 +5,7 @@ import random
 import polars as pl
 import pytest
 
-from filters.embeddings.nearest import Groups
+from filters.minhash import Groups
 from filters.semantic_dup import SemanticDup
 from tests.encoders import save_encoder
 from tests.filter_rows import chbench, context_of, reasons, rows, sample, scored

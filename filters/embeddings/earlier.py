@@ -12,10 +12,9 @@ from numpy.typing import NDArray
 
 from filters import Context
 from filters.embeddings import embed
-from filters.embeddings.nearest import Groups, Nearest
-
-SLICE = 1 << 14
-"""Rows that are embedded at a time, so that memory does not grow with the frame."""
+from filters.embeddings.nearest import Nearest
+from filters.exact_dup import SLICE, group_expr, seed_texts
+from filters.minhash import Groups
 
 
 @dataclass(frozen=True)
@@ -66,8 +65,8 @@ def earlier(
     so of its cosine with one that counts. A group is a seed and its variants.
     """
     indexes: dict[str, _Index] = context.memory.setdefault(name, {})
-    group = pl.coalesce(pl.col("parents").list.first(), pl.col("id"))
-    rows = frame.select("id", "changed_fields", pl.col("changed").alias("text"), group.alias("group"))
+    group = group_expr(frame).alias("group")
+    rows = frame.select("id", "changed_fields", pl.col("changed").alias("text"), group)
     rows = rows.with_row_index("row")
     own, other = np.full(len(frame), np.nan), np.full(len(frame), np.nan)
     own_of: list[str | None] = [None] * len(frame)
@@ -80,8 +79,8 @@ def earlier(
     for (fields,), kind in fresh.group_by("changed_fields", maintain_order=True):
         if fields not in indexes:
             indexes[str(fields)] = _Index(Nearest(near, groups), [])
-            for part in _seeds(context.seeds, str(fields)).iter_slices(SLICE):
-                indexes[str(fields)].add(part, vectors, keep_all=True)
+            for part in seed_texts(context.seeds, str(fields)):
+                indexes[str(fields)].add(part.with_columns(pl.col("id").alias("group")), vectors, keep_all=True)
         index = indexes[str(fields)]
         for part in kind.iter_slices(SLICE):
             places = part["row"].to_numpy()
@@ -91,9 +90,3 @@ def earlier(
                 for place, number in zip(places, numbers.tolist(), strict=True):
                     names[place] = index.ids[number] if number >= 0 else None
     return Earlier(own_of, own, other_of, other)
-
-
-def _seeds(seeds: pl.DataFrame, fields: str) -> pl.DataFrame:
-    names = fields.split("+")
-    text = pl.concat_str(names, separator="\n").alias("text")
-    return seeds.select("id", text, pl.col("id").alias("group")).filter(pl.col("text").is_not_null())

@@ -9,15 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from filters.embeddings import Vectors, inverse
-
-Groups = Literal["both", "within", "across"]
-"""Which earlier rows count: all, those of the same group (a seed and its variants), or those of other groups."""
+from filters.minhash import Groups
 
 BLOCK = 256  # rows compared at a time
 PART = 1 << 14  # with so many earlier ones
