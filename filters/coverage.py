@@ -1,8 +1,10 @@
-"""Rows that cover the ground: the source's, the exam's topics', and then each other's.
+"""Rows that cover the ground that the source leaves open: the exam's topics, then whatever is far from all there is.
 
-k-center greedy, in two steps. First every seed and every topic of the exam gets the row nearest to it, the one that is
-worst off first; then rows are added that are farthest from all that were chosen (Gonzalez, 1985; Sener and Savarese,
-2018: see `filters.embeddings.coverings`). Nothing is random; of equals the smaller id comes first.
+k-center greedy, in two steps. The seeds are there already. First every topic of the exam to which a row is nearer than
+all seeds gets the row nearest to it, the topic that is worst off first; then rows are added each of which is farthest
+from all seeds and all that were chosen (Gonzalez, 1985; Sener and Savarese, 2018: see `filters.embeddings.coverings`).
+Nothing is random; of equals the smaller id comes first. What is far from everything may be odd: choose so after other
+filters.
 
 A topic is the centre of a cluster of at least 5 exam rows. No exam row is looked at by itself, and neither its text nor
 its id is in any score; but a choice that follows the exam's topics makes the exam a less severe test than one that does
@@ -32,7 +34,7 @@ FEWEST = 5
 
 @dataclass(frozen=True)
 class Coverage:
-    """Keeps the `keep` rows that cover most: of the source, of the exam's topics (`exam`), and of all rows.
+    """Keeps the `keep` rows that cover most beside the source: the exam's topics (`exam`), and all rows.
 
     `text` is what is embedded, `embedder` as in semantic_dup: "ngrams" measures wording, not meaning.
     """
@@ -49,7 +51,7 @@ class Coverage:
     limits: ClassVar[dict[str, tuple[str, ...]]] = {}
     scores: ClassVar[dict[str, Any]] = {"coverage_place": pl.Int64, "coverage_distance": pl.Float64}
     """Where a row comes in the choice (1: first; null: not chosen), and of one that is not chosen the distance
-    (1 − cosine) to the nearest that is."""
+    (1 − cosine) to the nearest that is or to a seed. A row without a vector has neither, and is kept."""
 
     def check(self) -> None:
         """Raises RecipeError where nothing says how many to keep."""
@@ -74,29 +76,29 @@ class Coverage:
         return frame.with_columns(found.sort("_place").select(list(self.scores)).get_columns())
 
     def _chosen(self, vectors: Vectors, keep: int, context: Context) -> tuple[NDArray[np.int64], Covered]:
-        first = nearest_to_each(vectors, self._targets(context, vectors.shape[1]), keep)
-        covered = Covered.by(vectors, vectors[first])
+        seeds = self._embed(context.seeds.sort("id").select(text_of(self.text)).to_series(), context)
+        there = np.unique(seeds[seeds.any(axis=1)], axis=0) if len(seeds) else vectors[:0]
+        topics = self._topics(context) if self.exam else vectors[:0]
+        first = nearest_to_each(vectors, topics, Covered.by(topics, there), keep)
+        covered = Covered.by(vectors, np.concatenate([there, vectors[first]]))
         for row in first.tolist():
             covered.choose(row)
         return np.concatenate([first, farthest_first(vectors, covered, keep - len(first))]), covered
 
-    def _targets(self, context: Context, width: int) -> Vectors:
-        """The seeds, each once, and the centres of the exam's topics."""
-        found = [np.zeros((0, width), dtype=np.int16)]
-        seeds = self._embed(context.seeds.sort("id").select(text_of(self.text)).to_series(), context)
-        if len(seeds):
-            found.append(np.unique(seeds[seeds.any(axis=1)], axis=0))
+    def _topics(self, context: Context) -> Vectors:
+        """The centres of the exam's topics."""
         exam = context.exam.sort("id")
-        vectors = self._embed(exam.select(text_of(self.text)).to_series(), context) if self.exam else found[0]
+        vectors = self._embed(exam.select(text_of(self.text)).to_series(), context)
         read = vectors.any(axis=1)
-        if read.sum() >= FEWEST:
-            ids = exam.filter(pl.Series(read))["id"].to_list()
-            number, centres = kmeans(vectors[read], max(1, round(math.sqrt(len(ids) / 2))), ids)
-            found.append(centres[np.bincount(number, minlength=len(centres)) >= FEWEST])
-        return np.concatenate(found)
+        ids = exam.filter(pl.Series(read, dtype=pl.Boolean))["id"].to_list()
+        if len(ids) < FEWEST:
+            return vectors[:0]
+        number, centres = kmeans(vectors[read], max(1, round(math.sqrt(len(ids) / 2))), ids)
+        return centres[np.bincount(number, minlength=len(centres)) >= FEWEST]
 
     def _embed(self, texts: pl.Series, context: Context) -> Vectors:
         return embed(texts, self.embedder, self.base_url, context, f"{self.name}.embedder")
 
     def verdict(self) -> pl.Expr:
-        return pl.when(pl.col("coverage_place").is_null()).then(pl.lit("its ground is covered"))
+        beside = pl.col("coverage_place").is_null() & pl.col("coverage_distance").is_not_null()
+        return pl.when(beside).then(pl.lit("its ground is covered"))

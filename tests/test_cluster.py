@@ -153,7 +153,11 @@ def test_farthest_first_is_within_twice_the_best_radius():
 
 def test_each_target_gets_the_row_nearest_to_it():
     vectors, targets = blobs([3, 3, 3]), blobs([1, 1, 1], seed=7)
-    found = nearest_to_each(vectors, targets, 9).tolist()
-    assert sorted(found) == sorted(cosines(targets, vectors).argmax(axis=1).tolist())
-    assert len(nearest_to_each(vectors, targets, 2)) == 2
-    assert nearest_to_each(vectors, targets[:0], 5).tolist() == []
+    best = cosines(targets, vectors).argmax(axis=1).tolist()
+
+    def found(there, count=9, aims=targets):
+        return sorted(nearest_to_each(vectors, aims, Covered.by(aims, there), count).tolist())
+
+    assert found(vectors[:0]) == sorted(best)
+    assert found(targets[:1]) == sorted(best[1:]), "the first is covered better than any row could"
+    assert len(found(vectors[:0], 2)) == 2 and found(vectors[:0], 5, targets[:0]) == []

@@ -70,23 +70,21 @@ def farthest_first(vectors: Vectors, covered: Covered, count: int) -> Ints:
     return np.array(found, dtype=np.int64)
 
 
-def nearest_to_each(vectors: Vectors, targets: Vectors, count: int) -> Ints:
-    """Up to `count` rows that cover the targets: again and again the target farthest from all chosen rows gets the row
-    nearest to it, until none can be brought nearer. The first of equals, of rows and of targets."""
+def nearest_to_each(vectors: Vectors, targets: Vectors, covered: Covered, count: int) -> Ints:
+    """Up to `count` rows that cover the targets: again and again the target that is worst off gets the row nearest to
+    it, until no target has a row nearer than what covers it. `covered` has what covers the targets before."""
     wide, aims = vectors.astype(np.float32), targets.astype(np.float32)
     scale, aim = inverse(vectors), inverse(targets)
-    best = np.zeros(len(targets), dtype=np.int64)
+    best, nearer = np.zeros(len(targets), dtype=np.int64), np.zeros(len(targets), dtype=np.float32)
     for first in range(0, len(targets) if len(vectors) else 0, _BLOCK):
         rows = slice(first, first + _BLOCK)
-        best[rows] = (aims[rows] @ wide.T * scale).argmax(axis=1)
-    alike = np.full(len(targets), -1, dtype=np.float32)
+        near = aims[rows] @ wide.T * scale
+        best[rows], nearer[rows] = near.argmax(axis=1), near.max(axis=1) * aim[rows]
+    alike = np.where(nearer > covered.alike, covered.alike, CHOSEN)
     found: list[int] = []
-    while len(found) < min(count, len(vectors)) and len(targets):
-        worst = int(alike.argmin())
-        if alike[worst] >= CHOSEN:
-            break
-        row = int(best[worst])
+    while len(found) < count and len(targets) and alike.min() < CHOSEN:
+        row = int(best[alike.argmin()])
         found.append(row)
         np.maximum(alike, (aims @ wide[row]) * scale[row] * aim, out=alike)
-        alike[best == row] = CHOSEN  # these have the nearest that there is
+        alike[alike >= nearer] = CHOSEN  # these have the nearest that there is, or one as near
     return np.array(found, dtype=np.int64)
