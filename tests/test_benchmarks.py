@@ -18,6 +18,7 @@ NAMES = (
     *("orchestration", "failures", "resume", "scale", "startup", "flows", "cluster"),
     *("adapters", "objectives", "methods", "similarity", "lift", "report", "drawing"),
     *("classical", "digits", "image_dup", "curation", "decontamination"),
+    *("classical", "digits", "image_dup", "selection"),
 )
 
 
