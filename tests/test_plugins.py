@@ -245,6 +245,15 @@ def test_a_generator_of_pictures_makes_whole_rows(name, shown):
             assert made.partners == (exemplars(generator, seed, shown)[0].id,)
 
 
+BAD_TEXTS = (
+    "感冒&nbsp;怎么\ufffd办",
+    "感冒怎么办，打13812345679找我",
+    "感冒★★★★★★★★★★★★★怎么办",
+    "你不如去死吧，没有人在乎你",
+)
+"""Damaged, with somebody's number, all symbols, and unsafe."""
+
+
 def candidates() -> pl.DataFrame:
     rows = [
         {
@@ -257,7 +266,9 @@ def candidates() -> pl.DataFrame:
             "label": record.label,
         }
         for record in RECORDS
-        for k, prompt in enumerate((record.prompt, record.prompt + "谢谢", "完全无关的一句话", "x" * 3000, "。"))
+        for k, prompt in enumerate(
+            (record.prompt, record.prompt + "谢谢", "完全无关的一句话", "x" * 3000, "。", *BAD_TEXTS)
+        )
     ]
     return pl.DataFrame(rows, schema={name: SCHEMA[name] for name in rows[0]})
 
