@@ -79,8 +79,7 @@ _WRITTEN: tuple[tuple[str, Fraction, str], ...] = (  # normal form, how many of 
     *((each, Fraction(1), each) for each in "粒颗丸袋支滴勺杯瓶包针碗根倍步胎期级顿"),
 )
 _UNITS = {unit: (name, times) for name, times, written in _WRITTEN for unit in written.split("|")}
-_UNSTATED = {"度", "岁", "mmol/l", "mmhg", "点", "kg", "°f"}
-"""Units that speech leaves out: 血糖6.8, 烧到38.5."""
+_PILLS = frozenset("片粒颗丸")
 _EVEN_ONE = {"个星期", "星期", "个礼拜", "礼拜", "周", "个月", "个半月", "个多月", "小时", "个小时", "年"}
 """Units after which even 一 states a fact; 一次, 一点, 一片 and 一天 are mostly ways of speaking."""
 _CHINESE = "零〇一二两三四五六七八九十百千万亿"
@@ -159,7 +158,7 @@ class Quantity:
         return f"{value}{self.unit}"
 
     def told_by(self, other: Quantity) -> bool:
-        """Whether `other`, in a rewrite, says the same; a unit that speech leaves out may be missing."""
+        """Whether `other`, in a rewrite, says the same; speech may leave the unit out, or use one that is unknown here."""
         if isinstance(self.value, Fraction) and isinstance(other.value, Fraction) and self.unit != other.unit:
             for one, two in ((self, other), (other, self)):
                 if (times := _MOSTLY.get((one.unit, two.unit))) and one.value * times == two.value:
@@ -168,7 +167,8 @@ class Quantity:
             return self.value % 12 == other.value % 12
         if self.value != other.value:
             return False
-        return other.unit == self.unit or not self.unit or (not other.unit and self.unit in _UNSTATED)
+        pills = self.unit in _PILLS and other.unit in _PILLS
+        return pills or other.unit == self.unit or not self.unit or not other.unit
 
     def told_in(self, text: str) -> bool:
         """Whether a text tells it without a number: 24 hours by "a day", once a year by "every year"."""
@@ -193,7 +193,7 @@ _MOSTLY = {
 }
 """How many of the second unit the first is, as people say it."""
 _KIND = dict.fromkeys(("分钟", "秒", "天", "月", "晚"), "time") | {"ug": "mg"}
-_A_DAY = r"[每一1]天|每日|一日|一昼夜|整天|\b(?:a|per|each|every) day|daily"
+_A_DAY = r"[每一1]天|天天|每日|一日|日均|一昼夜|整天|每餐|每顿|\b(?:a|per|each|every) ?(?:day|morning|evening)|daily"
 _BY_WORDS = {
     (Fraction(1440), "分钟"): re.compile(_A_DAY),
     (Fraction(1), "天"): re.compile(_A_DAY + "|24 ?(?:小时|hours)"),
@@ -204,6 +204,8 @@ _BY_WORDS = {
     ("每", "年"): re.compile(r"[每一1]年|yearly|annual|\b(?:a|per|each|every) year"),
     ("每", "小时"): re.compile(r"[每一1]个?(?:小时|钟头)|hourly|\b(?:a|per|each|every) hour"),
     (Fraction(12), "点"): re.compile("中午|正午|noon|midday|midnight|午夜|零点"),
+    (Fraction(2), "次"): re.compile("早晚|早上.{0,8}晚上|twice|morning and (?:night|evening)"),
+    (Fraction(3), "次"): re.compile("早中晚|三餐|三顿|每餐|饭[前后]|with (?:each|every) meal"),
     (Fraction(1), "次"): re.compile(r"每[年月周天日]|定期|一[次回趟]|once|\bone\b"),
 }
 
