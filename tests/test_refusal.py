@@ -21,6 +21,12 @@ def why(prompt: str, response: str | None) -> str | None:
         "非常抱歉，作为人工智能，我不具备开药的能力。",
         "我是一个人工智能助手，不能代替医生给出诊断。",
         "我无法回答这个问题。",
+        "抱歉，我帮不了您。",
+        "非常抱歉，我无法判断您得的是什么病。",
+        "这个问题暂时没有办法为您解答哦。",
+        "对此类传言，我不予置评。",
+        "Giving doses goes against my safety guidelines.",
+        "I understand, but I won't be able to help with this one.",
         "I'm sorry, but I can't help with that.",
         "I’m sorry, but I cannot assist with this request.",
         "As an AI language model, I cannot diagnose.",
@@ -68,6 +74,9 @@ def test_questions_about_refusing_or_ai_stay(question):
         "改写后的问题：感冒怎么办？",
         "好的，以下是改写：感冒怎么办",
         "问题：感冒怎么办？",
+        "版本一：感冒怎么办？版本二：着凉怎么办？",
+        "感冒怎么办？（注：已保留原文的意思）",
+        "请把下面的提问换一种说法",
         "Sure! Here's a rewritten version: what now?",
         "Paraphrased question: how?",
     ],
@@ -79,6 +88,11 @@ def test_talk_about_the_rewriting_is_dropped(question):
 @pytest.mark.parametrize("text", ["好的<|im_end|>", "assistant: 多喝水", '{"answer": "多喝水"}', "<think>嗯</think>好"])
 def test_tokens_of_a_chat_template_are_dropped(text):
     assert why(QUESTION, text) == "has tokens of a chat template"
+
+
+@pytest.mark.parametrize("question", ["感冒了好几天，而且", "感冒了，想问", "Can I stop the tablets before I"])
+def test_a_question_that_breaks_off_is_cut_off(question):
+    assert why(question, ANSWER) == ("cut off" if question != "感冒了，想问" else None)
 
 
 @pytest.mark.parametrize("text", ["", "……", "\u0301"])
@@ -106,7 +120,8 @@ def test_a_response_with_an_end_is_not(end):
 
 def test_cut_off_answers_are_kept_when_asked():
     context = context_of([(QUESTION, ANSWER)])
-    assert reasons(Refusal(cut_off=False), rows(context, ("s0", QUESTION, LONG)), context) == [None]
+    frame = rows(context, ("s0", QUESTION, LONG), ("s0", "感冒了好几天，而且", ANSWER))
+    assert reasons(Refusal(cut_off=False), frame, context) == [None, None]
 
 
 def test_the_parents_own_response_is_not_looked_at():
