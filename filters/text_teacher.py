@@ -61,7 +61,9 @@ def teach(
     share = 1 / np.bincount(targets, minlength=len(known))[targets]
     wanted = np.eye(len(known))[targets]
     rows = [np.flatnonzero(fold == left) for left in range(int(fold.max()) + 1)]
-    sums = [((seen[own] * share[own, None]).T @ seen[own], (seen[own] * share[own, None]).T @ wanted[own]) for own in rows]
+    sums = [
+        ((seen[own] * share[own, None]).T @ seen[own], (seen[own] * share[own, None]).T @ wanted[own]) for own in rows
+    ]
     square, product = sum(each for each, _ in sums), sum(each for _, each in sums)
     ridge = _RIDGE * float(share.mean()) * np.eye(seen.shape[1])
     weights = tuple(np.linalg.solve(square - own + ridge, product - told) for own, told in sums)
