@@ -158,7 +158,7 @@ class Quantity:
         return f"{value}{self.unit}"
 
     def told_by(self, other: Quantity) -> bool:
-        """Whether `other`, in a rewrite, says the same; speech may leave the unit out, or use one that is unknown here."""
+        """Whether `other`, in a rewrite, says the same; speech may leave the unit out, or use one unknown here."""
         if isinstance(self.value, Fraction) and isinstance(other.value, Fraction) and self.unit != other.unit:
             for one, two in ((self, other), (other, self)):
                 if (times := _MOSTLY.get((one.unit, two.unit))) and one.value * times == two.value:
