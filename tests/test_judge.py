@@ -12,8 +12,9 @@ import pytest
 
 from augment.errors import EngineError, RecipeError
 from augment.executors import spreading
+from augment.records import Reply
 from filters.chain import chain_of
-from filters.judge import Judge, vote_of
+from filters.judge import Judge, _line, vote_of
 from filters.llm import engines_of
 from filters.rubrics import CRITERIA, RUBRICS, Case, messages_of
 from tests.filter_rows import context_of, rows, scored
@@ -71,6 +72,14 @@ def test_the_median_of_the_votes_decides(server):
     sent = len(server.log())
     scored(calm, frame.head(2), context)
     assert len(server.log()) == sent + 10, "each vote is a reply of its own"
+
+
+@pytest.mark.parametrize(("votes", "middle"), [("525", 5), ("522", 2), ("52", 2), ("5", 5), ("4152", 2)])
+def test_the_median_of_an_even_number_is_the_lower_one(votes, middle):
+    replies = [Reply("k", f'{{"safe": {vote}}}') for vote in votes]
+    silent = [Reply("k", "none"), Reply("k", "", "error", error="HTTP 400")]
+    assert _line(("safe",), [*replies, *silent])["judge_safe"] == middle
+    assert _line(("safe",), [*replies, *silent])["judge_votes"] == len(votes)
 
 
 @pytest.mark.usefixtures("place")

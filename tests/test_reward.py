@@ -118,6 +118,15 @@ def test_values_do_not_depend_on_the_batch(reward):
     assert [each for part in parts for each in part["reward_value"]] == whole["reward_value"].to_list()
 
 
+def test_padded_batches_say_what_single_texts_say(classes):
+    """What a GPU does, on this processor, with a model that reads in both directions."""
+    model = Classifier.load(classes, "reward.model")
+    texts = [(text, None) for row in ROWS[:7] for text in row]
+    alone = model.logits(texts)
+    model.rows = 4
+    assert model.logits(texts) == pytest.approx(alone, abs=1e-4)
+
+
 def test_models_that_do_not_fit_are_one_line(reward, classes, tmp_path):
     with pytest.raises(
         RecipeError, match="^filter 'reward' needs a model; add --set reward.model=FOLDER or owner/name$"
