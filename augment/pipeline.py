@@ -42,9 +42,8 @@ from augment.records import (
 )
 from augment.replies import ReplyStore
 from augment.review.guard import prevailing
-from augment.summary import FAILED, Summary, Tally, summarise
+from augment.summary import FAILED, Summary, Tally, checks_of, summarise
 from filters import Context
-from filters.pictures.label_check import QUALITY
 
 log = logging.getLogger(__name__)
 
@@ -170,8 +169,7 @@ def curate(
                 break
         if plan.chain.selections and tally.kept:
             stage("choose among what is kept", choose)
-        if (quality := context.memory.get(QUALITY)) is not None:
-            tally.checks["label_check"] = quality
+        tally.checks = checks_of(context)
         summary = summarise(plan, tally, quota.short(), time.perf_counter() - started)
         return Curated(stage(f"publish {plan.out.name}", partial(workshop.publish, plan, summary)), summary)
 

@@ -11,6 +11,7 @@ import polars as pl
 from augment.plan import Plan
 from augment.records import Reply
 from augment.sieve import Sieve, harsh
+from filters import Context
 from filters.chain import Chain
 from filters.pictures.image_dup import memorisation
 
@@ -25,7 +26,7 @@ class Tally:
     `carried` of the kept come from the parent run, where there is one.
     `tokens_in`, `tokens_out` and `requests_sent` are what this run paid; reused replies cost nothing.
     Of the kept pictures that a model drew (`drawn`), `near_copies` are nearly some seed: the memorisation rate.
-    `checks` is how far the judges of pictures turn away real ones (`label_check`); `sieve` how hard filters sift.
+    `checks` is how far judges can be trusted (see `checks_of`); `sieve` how hard filters sift.
     """
 
     target: int = 0
@@ -128,24 +129,45 @@ class Summary:
             lines += ["", "| dropped by | reason | rows |", "|---|---|---|"]
             for name, reasons in counts["rejected"].items():
                 lines += [f"| {name} | {reason} | {count:,} |" for reason, count in reasons.items()]
-        if told := [*picture_lines(counts), *harsh(counts.get("sieve", []))]:
+        if told := [*remarks(counts), *harsh(counts.get("sieve", []))]:
             lines += ["", *(f"* {line}" for line in told)]
         return "\n".join(lines)
 
 
-def picture_lines(counts: dict[str, Any]) -> list[str]:
-    """What is to be known of a run of pictures besides its counts, a sentence each."""
+def checks_of(context: Context) -> dict[str, Any]:
+    """What filters found out about their judges, for a summary.
+
+    `label_check` and `label_kept` (by changed fields): what share of real rows they turn away; `no_verdicts`: how many
+    rows each LLM was asked about and gave no verdict on.
+    """
+    memory = context.memory
+    found = {name: memory[f"{name}_quality"] for name in ("label_check", "label_kept") if memory.get(f"{name}_quality")}
+    silent = {
+        name.removesuffix("_silence"): {key: each[key] for key in ("asked", "no_verdict")}
+        for name, each in sorted(memory.items())
+        if name.endswith("_silence")
+    }
+    return {**found, **({"no_verdicts": silent} if silent else {})}
+
+
+def remarks(counts: dict[str, Any]) -> list[str]:
+    """What is to be known of a run besides its counts, a sentence each."""
     lines = []
     memorised = counts.get("memorised") or {"of": 0}
     if memorised["of"]:
         near, of = memorised["near_copies"], memorised["of"]
         lines.append(f"memorised: {near:,} of {of:,} drawn pictures ({near / of:.1%}) are nearly a seed")
-    check = counts.get("label_check")
-    if check and check["of"]:
-        lines.append(
-            f"label check ({check['judge']}): turns away {check['false_rejects']:.1%} of {check['of']:,} real pictures "
-            f"(of the {check['on']}); so much of what is good it drops, too"
-        )
+    judges = [("label check", "pictures", counts.get("label_check"))]
+    judges += [(f"label kept, {fields}", "rows", each) for fields, each in (counts.get("label_kept") or {}).items()]
+    for name, what, check in judges:
+        if check and check["of"]:
+            lines.append(
+                f"{name} ({check['judge']}): turns away {check['false_rejects']:.1%} of {check['of']:,} real {what} "
+                f"(of the {check['on']}); so much of what is good it drops, too"
+            )
+    for name, each in (counts.get("no_verdicts") or {}).items():
+        if each["no_verdict"]:
+            lines.append(f"{name}: no verdict on {each['no_verdict']:,} of {each['asked']:,} rows, which are kept")
     return lines
 
 
@@ -178,7 +200,7 @@ def summarise(plan: Plan, tally: Tally, short: pl.DataFrame, seconds: float) -> 
     }
     if plan.pictured:
         counts["memorised"] = {"near_copies": tally.near_copies, "of": tally.drawn}
-        counts |= tally.checks
+    counts |= tally.checks
     if plan.verdicts:
         counts["review"] = plan.verdicts.counts()
     if source.rows_in != len(plan.seeds) + counts["exam"] + len(source.rejected) + unused:

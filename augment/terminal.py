@@ -14,7 +14,7 @@ from rich.text import Text
 
 from augment.plan import Plan
 from augment.sieve import harsh
-from augment.summary import Summary, Tally, picture_lines, total_rejected
+from augment.summary import Summary, Tally, remarks, total_rejected
 
 PLAIN_EVERY = 10.0
 """Seconds between two plain lines."""
@@ -114,7 +114,7 @@ def print_summary(summary: Summary, console: Console) -> None:
         for name, reason, rows in sorted(dropped, key=lambda each: -each[2]):
             table.add_row(name, reason, f"{rows:,}")
         console.print(table)
-    for line in picture_lines(counts):
+    for line in remarks(counts):
         say(line)
     for line in harsh(counts.get("sieve", [])):
         console.print(f"! {line}", style="bold", highlight=False, soft_wrap=True)

@@ -19,7 +19,7 @@ from pydantic import Field
 
 from augment.engines.ask import without_thoughts
 from augment.errors import RecipeError
-from augment.generators.prompt import enclosed, json_in
+from augment.generators.prompt import enclosed, filled, json_in
 from augment.language import language_of
 from augment.records import Reply
 from filters import Context
@@ -129,7 +129,7 @@ class Grounded:
             listed = "\n".join(f"{at}. {enclosed(' '.join(each.split()))}" for at, each in enumerate(said, 1))
             words = {"context": enclosed(held), "sentences": listed, "count": str(len(said))}
             words["example"] = '{"supported": [' + ", ".join(["true"] * len(said)) + "]}"
-            asked = re.sub(r"\{(\w+)\}", lambda place, words=words: words[place[1]], user)
+            asked = filled(user, words)
             items = {"type": "array", "items": {"type": "boolean"}, "minItems": len(said), "maxItems": len(said)}
             schema = {
                 "type": "object",

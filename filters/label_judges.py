@@ -6,7 +6,6 @@ it would find out under a label that is not theirs.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -17,7 +16,7 @@ from numpy.typing import NDArray
 
 from augment.engines.ask import without_thoughts
 from augment.errors import RecipeError
-from augment.generators.prompt import enclosed, fields_of
+from augment.generators.prompt import enclosed, fields_of, filled
 from augment.language import language_of
 from augment.records import Reply
 from filters import Context
@@ -120,7 +119,11 @@ def _measured(judge: Judge, seeds: pl.DataFrame, bound: float) -> Judge:
             found += out and column != own[at]
             tried += column != own[at]
     of = len(known)
-    quality = {"false_rejects": wrong / of if of else None, "found": found / tried if tried else 0.0, "of": of}
+    quality: dict[str, Any] = {
+        "false_rejects": wrong / of if of else None,
+        "found": found / tried if tried else 0.0,
+        "of": of,
+    }
     quality |= {"judge": judge.kind, "on": "seeds"}
     return Judge(judge.kind, judge.labels, judge.columns, judge.say, scale, quality)
 
@@ -177,7 +180,7 @@ def _by_llm(check: LabelKept, labels: tuple[str, ...], context: Context) -> Judg
         system, user = PROMPTS["zh" if language_of(text) == "zh" else "en"]
         words = {"text": enclosed(text), "labels": "\n".join(f"- {label}" for label in labels)}
         words["example"] = '{"label": "…"}'
-        return ("system", system), ("user", re.sub(r"\{(\w+)\}", lambda place: words[place[1]], user))
+        return ("system", system), ("user", filled(user, words))
 
     def say(texts: Texts, _: Parents) -> NDArray[np.float64]:
         requests = [llm.request(check.name, [text, *labels], asked(text), schema, max_tokens=512) for text in texts]

@@ -6,11 +6,10 @@ cannot close.
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import Any
 
-from augment.generators.prompt import enclosed
+from augment.generators.prompt import enclosed, filled
 
 CRITERIA = ("faithful", "natural", "complete", "safe")
 
@@ -141,5 +140,5 @@ def messages_of(case: Case, rubric: str) -> tuple[tuple[tuple[str, str], ...], d
     user = (OWN if rubric else USER)[case.language]
     return (
         ("system", SYSTEM[case.language]),
-        ("user", re.sub(r"\{(\w+)\}", lambda place: words[place[1]], user)),
+        ("user", filled(user, words)),
     ), schema_of(names)

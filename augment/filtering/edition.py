@@ -20,9 +20,9 @@ from augment.places import RUNS
 from augment.publish import Edition, Workshop, with_places
 from augment.records import SCHEMA, VERDICT, fingerprint
 from augment.review.decisions import REVIEWED_FILE
-from augment.summary import Summary, Tally, account
+from augment.summary import Summary, Tally, account, checks_of
+from filters import Context
 from filters.chain import Chain
-from filters.spread import Spread
 
 STEP = 20_000
 """About how many rows are in memory at once while the files are written."""
@@ -45,21 +45,18 @@ def filtered(
     out: Path | None = None,
     overwrite: bool = False,
     check: Callable[[], None] = lambda: None,
-    spread: Spread | None = None,
+    context: Context | None = None,
 ) -> Filtered:
     """Sift all rows and publish them as a run folder: `out`, or one under runs/.
 
-    `tally` can be watched meanwhile; `check` is called between two blocks, and may raise. `spread` maps the work of
-    models over batches (here, where there is none).
+    `tally` can be watched meanwhile; `check` is called between two blocks, and may raise; `context` is the dataset's.
 
     Raises:
         RunError: the folder is held by another process or is not ours, or cannot be written.
         AugmentError: whatever a filter raises that a user can put right.
     """
     started = time.perf_counter()
-    context = dataset.context()
-    if spread is not None:
-        context.spread = spread
+    context = context or dataset.context()
     identity = fingerprint("filter", dataset.digest, chain.record, sorted(context.exam["id"]))
     folder = out or RUNS / f"{dataset.name.replace('/', '-')}-{identity[:8]}"
     if (folder / MANIFEST).is_file() and manifest_of(folder)["fingerprint"] == identity:
@@ -84,6 +81,7 @@ def filtered(
             **account(tally, chain),
             "filtered": _moves(dataset, workshop),
         }
+        counts |= checks_of(context)
         counts["seconds"] = round(time.perf_counter() - started, 3)
         rows = _Rows(dataset, chain, workshop)
         workshop.write(

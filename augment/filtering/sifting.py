@@ -16,6 +16,7 @@ from augment.filtering.edition import Filtered, filtered
 from augment.stopping import stoppable
 from augment.summary import Tally
 from augment.terminal import watch
+from filters.llm import engines_of
 
 TOP = "top_k"
 
@@ -50,9 +51,15 @@ def sift(
         if stop.is_set():
             raise Interrupted("stopped before every row was sifted")
 
+    def halt() -> None:
+        stop.set()
+        for engine in engines_of(context):
+            engine.drain()
+
+    context = dataset.context()
     with (
-        stoppable(console, stop.set, "the rows at hand"),
-        spreading(workers, ray) as spread,
+        stoppable(console, halt, "the rows at hand"),
+        spreading(workers, ray) as context.spread,
         watch(tally, console),
     ):
-        return filtered(dataset, chain, tally, out=out, overwrite=overwrite, check=check, spread=spread)
+        return filtered(dataset, chain, tally, out=out, overwrite=overwrite, check=check, context=context)

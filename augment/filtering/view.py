@@ -10,7 +10,7 @@ from rich.table import Table
 
 from augment.filtering.edition import Filtered
 from augment.sieve import harsh
-from augment.summary import total_rejected
+from augment.summary import remarks, total_rejected
 from augment.tables import one_line
 
 _LONGEST = 110
@@ -38,6 +38,8 @@ def print_filtered(done: Filtered, console: Console) -> None:
         for name, reason, rows in sorted(dropped, key=lambda each: -each[2]):
             table.add_row(name, reason, f"{rows:,}")
         console.print(table)
+    for line in remarks(counts):
+        say(line)
     for line in harsh(counts["sieve"]):
         console.print(f"! {line}", style="bold", highlight=False, soft_wrap=True, markup=False)
     say(f"{counts['seconds']} s:" if done.new else "it is there already:")

@@ -16,7 +16,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 
 from augment.generators.drawing import asked, language_about
-from augment.generators.prompt import Prompt, enclosed, fields_of, in_turn
+from augment.generators.prompt import Prompt, enclosed, fields_of, filled, in_turn
 from augment.generators.scenes import language_for, names
 from augment.generators.survival import survivor
 from augment.records import Rejected, Reply, Request, Row
@@ -122,7 +122,7 @@ class AttributeSwap:
             more["strength"] = self.strength
             prompt = found["caption"]
         else:
-            prompt = re.sub(r"\{(\w+)\}", lambda place: found[place[1]], INSTRUCTION[language])
+            prompt = filled(INSTRUCTION[language], found)
         return asked(self, record, k, PROMPTS[language].template, prompt, **more)
 
     def ask(self, record: Row, k: int, exemplars: Sequence[Row]) -> Request | Rejected:

@@ -45,7 +45,7 @@ class Prompt:
 
     def request(self, record: Row, generator: str, k: int, base: int, values: Mapping[str, str]) -> Request:
         """The request that puts this prompt, with `values` in its places, about `record`."""
-        user = re.sub(r"\{(\w+)\}", lambda place: values[place[1]], self.user)
+        user = filled(self.user, values)
         return Request(
             record=record.id,
             generator=generator,
@@ -68,6 +68,11 @@ class Listing(Prompt):
         """The JSON schema of the answer: an object of one array of non-empty strings."""
         items = {"type": "array", "items": {"type": "string", "minLength": 1}, "minItems": self.count}
         return {**super().schema, "properties": {self.fields[0]: {**items, "maxItems": self.count}}}
+
+
+def filled(template: str, words: Mapping[str, str]) -> str:
+    """A template with each {name} replaced by its words, in which braces mean nothing."""
+    return re.sub(r"\{(\w+)\}", lambda place: words[place[1]], template)
 
 
 def enclosed(text: str) -> str:

@@ -6,7 +6,6 @@ without a verdict leaves no score: its failures are counted, and count against n
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -15,7 +14,7 @@ import polars as pl
 
 from augment.engines import Engine
 from augment.engines.ask import Paid, ask, without_thoughts
-from augment.generators.prompt import enclosed
+from augment.generators.prompt import enclosed, filled
 from augment.records import Request, fingerprint, seed_for
 from augment.replies import ReplyStore
 from finetune.evaluation.exam import ExamCard, Group
@@ -87,7 +86,7 @@ class Judge:
             record=record,
             generator=JUDGE,
             k=vote,
-            messages=(("system", system), ("user", re.sub(r"\{(\w+)\}", lambda place: words[place[1]], user))),
+            messages=(("system", system), ("user", filled(user, words))),
             template=f"{JUDGE}.{card.language}.{self.sees}@{fingerprint(system, user)[:8]}",
             seed=seed_for(record, JUDGE, vote, self.seed),
             temperature=self.temperature,
