@@ -25,6 +25,7 @@ class Refusal:
                 pl.col("query").alias("prompt"),
                 pl.col("answer").alias("response"),
                 pl.lit("response").alias("changed_fields"),
+                pl.lit(None, dtype=pl.String).alias("parent_prompt"),
                 pl.lit(None, dtype=pl.String).alias("parent_response"),
             ),
             Context(seeds=pl.DataFrame(), exam=pl.DataFrame()),
