@@ -70,7 +70,7 @@ def characters(texts: pl.Series, memory: dict[str, Any] | None = None) -> Charac
 
 def wordy(code: NDArray[np.uint32]) -> NDArray[np.bool_]:
     """Which code points are letters or numbers."""
-    return np.take(_wordy(), kinds_of(code))
+    return np.take(_wordy(), code, mode="clip")
 
 
 def kinds_of(code: NDArray[np.uint32]) -> NDArray[np.uint8]:
@@ -80,7 +80,7 @@ def kinds_of(code: NDArray[np.uint32]) -> NDArray[np.uint8]:
 
 @cache
 def _wordy() -> NDArray[np.bool_]:
-    group = np.arange(_KINDS) % len(_GROUPS)
+    group = _table() % len(_GROUPS)
     return np.isin(group, [_GROUPS.index("letter"), _GROUPS.index("number")])
 
 

@@ -83,11 +83,10 @@ def longest_loop(code: NDArray[np.uint32], lengths: NDArray[np.int64]) -> NDArra
 
     `code` holds the texts one after another. A mark of its own after each text keeps a loop inside it.
     """
-    row = np.repeat(np.arange(len(lengths)), lengths)
     keep = wordy(code)
-    spoken = np.bincount(row[keep], minlength=len(lengths))
-    ends = np.cumsum(spoken)
-    marked = np.insert(code[keep], ends, 0x110000 + np.arange(len(lengths), dtype=np.uint32))
+    upto = np.concatenate([[0], np.cumsum(keep)])
+    ends = upto[np.cumsum(lengths)]
+    marked = _marked(code[keep], np.diff(ends, prepend=0))
     starts = np.concatenate([[0], ends + np.arange(1, len(lengths) + 1)])
     longest = np.zeros(len(lengths), dtype=np.int64)
     for period in range(1, _PERIODS + 1):
@@ -140,7 +139,7 @@ def repeated_ngrams(code: NDArray[np.uint32], lengths: NDArray[np.int64]) -> NDA
         return np.zeros(len(lengths))
     numbers = np.arange(len(lengths), dtype=np.uint64)
     ends = np.cumsum(lengths)
-    marked = np.insert(code, ends, 0x110000 + np.arange(len(lengths), dtype=np.uint32))
+    marked = _marked(code, lengths)
     hashes = _windows(marked)
     hashes += np.repeat(numbers * np.uint64(0xBF58476D1CE4E5B9), lengths + 1)[: len(hashes)]
     hashes ^= hashes >> np.uint64(29)
@@ -159,6 +158,17 @@ def repeated_ngrams(code: NDArray[np.uint32], lengths: NDArray[np.int64]) -> NDA
     repeats = np.bincount((keys[1:][keys[1:] == keys[:-1]] >> np.uint64(48)).astype(np.int64), minlength=len(lengths))
     share: NDArray[np.float64] = repeats / np.maximum(counts, 1)
     return share
+
+
+def _marked(code: NDArray[np.uint32], lengths: NDArray[np.int64]) -> NDArray[np.uint32]:
+    """The texts one after another, each with a mark of its own behind it that is no character."""
+    marks = np.cumsum(lengths + 1) - 1
+    marked = np.empty(len(code) + len(lengths), dtype=np.uint32)
+    text = np.ones(len(marked), dtype=np.bool_)
+    text[marks] = False
+    marked[text] = code
+    marked[marks] = 0x110000 + np.arange(len(lengths), dtype=np.uint32)
+    return marked
 
 
 def _windows(code: NDArray[np.uint32]) -> NDArray[np.uint64]:
