@@ -43,7 +43,10 @@ DEDUP = {
     "data-juicer, bare operator": (JUICER, "juicer_dedup"),
     "data-juicer, .run()": (JUICER, "juicer_run"),
 }
-ROWS = {"data-juicer, bare operators": (JUICER, "juicer_rows")}
+ROWS = {
+    "data-juicer, bare operators": (JUICER, "juicer_rows"),
+    "data-juicer, .run()": (JUICER, "juicer_rows_run"),
+}
 ONE_THREAD = dict.fromkeys(
     ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "POLARS_MAX_THREADS", "RAYON_NUM_THREADS"), "1"
 )
