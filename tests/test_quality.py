@@ -32,18 +32,18 @@ SLACK = 1
 """Pairs by which a figure below may get worse before a test says so. What gets better is written here again."""
 # measured
 DROPPED = {
-    "good": (1, 10),  # of 82, 90
+    "good": (1, 9),  # of 82, 90
     "meaning_changed": (10, 13),  # of 23, 29
-    "number_changed": (26, 32),  # of 27, 35
+    "number_changed": (25, 31),  # of 27, 35
     "negation_flipped": (22, 15),  # of 33, 21
     "too_close": (4, 9),  # of 9, 15
     "unrelated": (9, 6),  # of 14, 12
-    "refusal": (10, 12),  # of 12, 17
-    "truncated": (12, 13),  # of 15, 16
-    "echo": (3, 9),  # of 10, 14
+    "refusal": (12, 12),  # of 12, 17
+    "truncated": (15, 13),  # of 15, 16
+    "echo": (6, 9),  # of 10, 14
     "empty": (5, 2),  # of 5, 3
     "encoding_damage": (5, 3),  # of 5, 3
-    "meta_talk": (3, 1),  # of 5, 3
+    "meta_talk": (5, 1),  # of 5, 3
     "pii": (3, 4),  # of 3, 4
     "repetition_loop": (3, 5),  # of 3, 5
     "unsafe": (3, 1),  # of 4, 5
@@ -53,17 +53,17 @@ DROPPED = {
 ALONE = {
     "encoding_damage": {"good": 0, "encoding_damage": 7},
     "exact_dup": {"good": 0, "too_close": 4},
-    "facts": {"good": 11, "number_changed": 58, "negation_flipped": 36},
+    "facts": {"good": 10, "number_changed": 56, "negation_flipped": 36},
     "language": {"good": 0, "wrong_language": 6},
     "length": {"good": 0, "empty": 7, "truncated": 0},
     "near_dup": {"good": 0, "too_close": 13},
     "pii": {"good": 0, "pii": 6},
-    "refusal": {"good": 0, "refusal": 11, "truncated": 23, "echo": 9, "meta_talk": 4, "empty": 3},
+    "refusal": {"good": 0, "refusal": 19, "truncated": 26, "echo": 13, "meta_talk": 6, "empty": 3},
     "repetition": {"good": 0, "repetition_loop": 8},
     "semantic_dup": {"good": 0, "too_close": 13},
     "similarity": {"good": 0, "too_close": 7, "unrelated": 11},
     "special_chars": {"good": 0, "encoding_damage": 3},
-    "unsafe": {"good": 0, "unsafe": 0},
+    "unsafe": {"good": 0, "unsafe": 2},
 }
 """How many pairs of the kinds that it is meant for a filter drops by itself, and how many good ones, of both halves."""
 # end of what was measured
