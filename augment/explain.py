@@ -87,9 +87,12 @@ def story(id: str, run: Path | None) -> dict[str, Any]:
 
 
 def readable(told: dict[str, Any]) -> dict[str, Any]:
-    """A story for people: each score beside what it is held against."""
-    limits, scores = told.get("limits", {}), told.get("scores", {})
-    scores = {name: f"{value} ({limits[name]})" if name in limits else value for name, value in scores.items()}
+    """A story for people: each score that says something beside what it is held against."""
+    limits, scores = told.get("limits", {}), {}
+    for name, value in told.get("scores", {}).items():
+        if value != "":
+            shown = f"{value:.4g}" if isinstance(value, float) else str(value)
+            scores[name] = f"{shown} ({limits[name]})" if name in limits else shown
     return {name: scores if name == "scores" else each for name, each in told.items() if name != "limits"}
 
 

@@ -108,7 +108,7 @@ class Chain:
         return frame.with_columns(absent).select(every.list.drop_nulls().alias("reasons")).to_series()
 
     def bounds(self) -> dict[str, str]:
-        """What each score is held against, in words: {"near_dup_jaccard": "< threshold 0.7"}."""
+        """What each score is held against, in words: {"near_dup_jaccard": "< threshold 0.7"}; switches: NAME=VALUE."""
         told = {}
         for each in self.filters:
             for column, limits in limits_of(each).items():
@@ -116,8 +116,11 @@ class Chain:
                 for limit in limits:
                     setting = limit.split()[-1]
                     value = getattr(each, setting)
-                    if value is not None and value != "":
-                        words.append(f"{limit} {value:g}" if isinstance(value, float) else f"{limit} {value}")
+                    if value is None or value == "":
+                        continue
+                    shown = f"{value:g}" if isinstance(value, float) else str(value)
+                    shown = ", ".join(map(str, value)) if isinstance(value, tuple) else shown
+                    words.append(f"{limit} {shown}" if limit != setting else f"{setting}={shown}")
                 if words:
                     told[column] = ", ".join(words)
         return told

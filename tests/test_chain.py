@@ -174,7 +174,8 @@ def test_a_filter_of_another_modality_is_refused():
     with pytest.raises(RecipeError, match="filter 'length' is for text, not for image; known: blank, class_balance, "):
         chain_of(["length"], modality="image")
     with pytest.raises(
-        RecipeError, match="filter 'blank' is for image and paired, not for text; known: cluster, contamination"
+        RecipeError,
+        match="filter 'blank' is for image and paired, not for text; known: cluster, consistency, contamination",
     ):
         chain_of(["default", "blank"])
     assert all(modalities_of(TABLE.load(name)) == ("text",) for name in DEFAULT)

@@ -88,6 +88,8 @@ def test_every_flag_that_the_readme_names_exists(augment, flag):
         "image",
         "paired",
         "subject",
+        "filter",
+        "compare-thresholds",
         "verify",
         "sources",
         "explain",
