@@ -184,6 +184,12 @@ def test_an_encoder_s_vector_does_not_depend_on_what_comes_with_it(folder, home)
         assert (alone == together[places]).all()
 
 
+def test_a_worker_answers_in_the_order_it_is_asked(folder):
+    encode = Encoding(str(folder), "", "x").open()
+    texts = ["睡" * 40, "失眠", "头疼" * 12, "感冒"]
+    assert (encode(texts) == np.concatenate([encode([text]) for text in texts])).all()
+
+
 def test_what_was_computed_once_is_not_computed_again(folder, monkeypatch):
     first = made(QUESTIONS, str(folder))
     monkeypatch.setattr(Encoding, "open", lambda self: pytest.fail("the model was loaded again"))
