@@ -1,11 +1,15 @@
 from __future__ import annotations
 
+from collections import Counter
+
 import polars as pl
 import pytest
 
 from augment.errors import RecipeError
 from filters.chain import chain_of
 from filters.coverage import Coverage
+from filters.embeddings.clusters import kmeans
+from filters.embeddings.ngrams import hashed
 from tests.filter_rows import chbench, context_of, rows, sample, scored
 
 SEEDS = [("失眠怎么办", None), ("高血压能喝酒吗", None), ("饭后反酸怎么办", None)]
@@ -36,7 +40,15 @@ def test_the_exam_s_topics_count_unless_they_are_left_out():
     assert kept(Coverage(keep=1), texts, context_of(SEEDS[:1], exam)) == ["膝盖疼还能跑步吗"]
     assert kept(Coverage(keep=1, exam=False), texts, context_of(SEEDS[:1], exam)) != ["膝盖疼还能跑步吗"]
     few = context_of(SEEDS[:1], exam[:4])
-    assert kept(Coverage(keep=2), TEXTS, few) == kept(Coverage(keep=2, exam=False), TEXTS, few)
+    assert kept(Coverage(keep=1), texts, few) == kept(Coverage(keep=1, exam=False), texts, few)
+
+
+def test_a_topic_is_never_a_single_exam_row():
+    exam = [(f"膝盖疼还能跑步吗{mark}", None) for mark in "啊呢吧呀哦嘛"]
+    odd = [("The quick brown fox jumps", None), ("做胃镜之前能不能喝水", None)]
+    number, centres = kmeans(hashed(pl.Series([text for text, _ in exam + odd])), 2, [f"e{at}" for at in range(8)])
+    assert len(centres) == 2 and min(Counter(number.tolist()).values()) < 5, "a cluster of a few is there"
+    assert len(Coverage(keep=1)._topics(context_of(SEEDS, exam + odd))) == 1
 
 
 def test_nothing_of_the_exam_is_in_the_scores():

@@ -4,7 +4,8 @@ Low-shot classification of the bundled sample (16 topics) and of CHBench (mental
 $AUGMENT_CHBENCH_DIR is set), with the classifier of `augment lift`. Chosen are two of five variants of each drawn seed
 (by `rules` and the seeded fake `echo`, unfiltered), or real rows out of half of all that there are; the other half is
 asked about. Every choice is held against random ones of the same size, draw by draw on the same rows, with the interval
-of `finetune.lift.uncertainty`. The verdict is reported whichever way it falls; what is checked is that choosing wins
+of `finetune.lift.uncertainty`. Of variants it is held against random ones of each seed too: top_k takes two of each, and
+that balance alone, whatever the score, may be what helps. The verdict is reported whichever way it falls; what is checked is that choosing wins
 where the truth is known: variants that are copies or mislabelled, a pool of which most rows are alike.
 """
 
@@ -36,7 +37,7 @@ from tests.finetune.lifts import LABELS, make_run, question, write_rows
 
 Choose = Callable[[pl.DataFrame, pl.DataFrame, int, int], pl.DataFrame]
 """From candidates and seeds, how many rows and a random seed to the rows that are chosen."""
-RANDOM = "random"
+RANDOM, EACH = "random", "random, as many of each seed"
 DRAWN = 5
 """Random choices a draw; their mean is what a choice is held against."""
 MADE = ("--llm", "echo", "--generators", "rules,paraphrase", "--filters", "none", "--n", "5x")
@@ -131,6 +132,23 @@ def of_rows(pool: Pool, share: float, draws: int) -> tuple[list[Case], float]:
     return cases, 0.5
 
 
+def of_each(candidates: pl.DataFrame, seeds: pl.DataFrame, count: int, seed: int) -> pl.DataFrame:
+    """As many rows of each seed, drawn by their ids and the seed."""
+    share = count // len(seeds)
+    parts = candidates.with_columns(pl.col("parents").list.first().alias("_of")).partition_by(
+        "_of", maintain_order=True
+    )
+    return pl.concat([at_random(each, seeds, share, seed) for each in parts]).drop("_of")
+
+
+@dataclass(frozen=True)
+class Compared:
+    """How much a choice scores over random ones, and over random ones of each seed where there are seeds."""
+
+    over: Interval
+    over_each: Interval | None
+
+
 def compared(
     result: Result,
     pool: Pool,
@@ -138,13 +156,14 @@ def compared(
     drawn: float,
     choices: Mapping[str, Choose],
     about: dict[str, Any],
-) -> dict[str, Interval]:
-    """A row for each choice: its accuracy, and how much that is over random choices, with the interval."""
+) -> dict[str, Compared]:
+    """A row for each choice: its accuracy, and how much that is over random choices, with the intervals."""
     task = Classifying(pool)
     every = pl.concat([pool.seeds, pool.exam]).unique("id", keep="first", maintain_order=True)
     place = {key: number for number, key in enumerate(every["id"])}
     families = every["family"].rank("dense").to_numpy().astype(np.int64) - 1
-    scores = {name: np.full((len(cases), len(every)), np.nan) for name in (RANDOM, *choices)}
+    drawers = {RANDOM: at_random, **({EACH: of_each} if len(cases[0].base) else {})}
+    scores = {name: np.full((len(cases), len(every)), np.nan) for name in (*drawers, *choices)}
     sizes: set[int] = set()
     for number, case in enumerate(cases):
         at = [place[key] for key in case.test["id"]]
@@ -154,27 +173,34 @@ def compared(
             arm = Arm("", pl.concat([case.base, rows.select(case.base.columns)]))
             return task(Draw(number, case.seed, (), case.test), arm, Path())
 
-        drawn_rows = [
-            at_random(case.candidates, case.base, case.count, 100 * case.seed + turn) for turn in range(DRAWN)
-        ]
-        scores[RANDOM][number, at] = np.mean([right(rows) for rows in drawn_rows], axis=0)
+        for name, drawer in drawers.items():
+            chosen = [drawer(case.candidates, case.base, case.count, 100 * case.seed + turn) for turn in range(DRAWN)]
+            scores[name][number, at] = np.mean([right(rows) for rows in chosen], axis=0)
         for name, choose in choices.items():
             scores[name][number, at] = right(choose(case.candidates, case.base, case.count, case.seed))
-    found = {name: crossed(scores[name] - scores[RANDOM], families, drawn) for name in choices}
+    found = {}
+    for name in choices:
+        over, *more = (crossed(scores[name] - scores[drawer], families, drawn) for drawer in drawers)
+        found[name] = Compared(over, more[0] if more else None)
     result.check(f"{about}: every choice has the same size", sizes == {0}, sorted(sizes))
     for name in scores:
         row = {**about, "choice": name, "accuracy": f"{np.nanmean(scores[name]):.3f}"}
         if name in found:
-            over = found[name]
-            row["over random"] = f"{over.mean:+.3f} ({over.low:+.3f} to {over.high:+.3f})"
-            row["beyond chance"] = ("better" if over.mean > 0 else "worse") if over.sure else "no"
+            row |= {"over random": told(found[name].over)}
+            each = found[name].over_each
+            row |= {"over random of each seed": told(each)} if each is not None else {}
         result.rows.append(row)
     return found
 
 
+def told(over: Interval) -> str:
+    """A difference with its interval; a star where that is beyond chance."""
+    return f"{over.mean:+.3f} ({over.low:+.3f} to {over.high:+.3f}){'*' if over.sure else ''}"
+
+
 def sources(result: Result, folder: Path, names: Sequence[str], shots: Sequence[int], draws: int) -> None:
     """The sample and CHBench: variants and real rows, every way of choosing."""
-    verdicts: dict[str, list[Interval]] = {}
+    verdicts: dict[str, list[Compared]] = {}
     for name in names:
         run = folder / name
         augment(folder, "text", "--source", name, "--no-prefect", "--out", run, *MADE)
@@ -191,21 +217,25 @@ def sources(result: Result, folder: Path, names: Sequence[str], shots: Sequence[
     result.notes.append(verdict(verdicts))
 
 
-def verdict(found: Mapping[str, Sequence[Interval]]) -> str:
+def verdict(found: Mapping[str, Sequence[Compared]]) -> str:
     """What the comparisons come to, in a sentence or two."""
-    every = [each for some in found.values() for each in some]
-    better = [name for name, some in found.items() for each in some if each.sure and each.mean > 0]
-    worse = [name for name, some in found.items() for each in some if each.sure and each.mean < 0]
-    chance = f"of {len(every)} comparisons with nothing to find, {len(every) / 20:.1f} would be beyond chance by chance"
-    if not better and not worse:
-        return f"No way of choosing beats random selection of the same size beyond chance, and none is beaten; {chance}"
-    told = [f"{len(set(some))} ways are {how} somewhere ({', '.join(some)})" for how, some in
-            (("better than random", better), ("worse", worse)) if some]  # fmt: skip
-    return (
-        f"{len(better)} of {len(every)} choices are better than random beyond chance, {len(worse)} worse: "
-        + "; ".join(told)
-        + f"; {chance}"
-    )
+    sides = {
+        RANDOM: [(name, each.over) for name, some in found.items() for each in some],
+        EACH: [(name, each.over_each) for name, some in found.items() for each in some if each.over_each is not None],
+    }
+    parts = []
+    for side, every in sides.items():
+        ways = {
+            how: [name for name, each in every if each.sure and (each.mean > 0) == (how == "better")]
+            for how in ("better", "worse")
+        }
+        listed = "; ".join(f"{how}: {', '.join(some)}" for how, some in ways.items() if some)
+        parts.append(
+            f"Against {side}, {len(ways['better'])} of {len(every)} choices are better beyond chance and "
+            f"{len(ways['worse'])} worse, where {len(every) / 20:.1f} would be by chance alone"
+            + (f" ({listed})" if listed else "")
+        )
+    return ". ".join(parts)
 
 
 # Where the truth is known
@@ -275,10 +305,11 @@ def known(result: Result, folder: Path, draws: int) -> None:
     wins("alike", compared(result, pool, *mostly_alike(copies, draws), apart, about), result)
 
 
-def wins(what: str, found: Mapping[str, Interval], result: Result) -> None:
-    """All of these are better than random."""
-    for name, each in found.items():
-        result.check(f"{what}: {name} beats random", each.sure and each.mean > 0, (each.mean, each.low, each.high))
+def wins(what: str, found: Mapping[str, Compared], result: Result) -> None:
+    """All of these are better than random, of each seed too."""
+    for name, both in found.items():
+        for each in (both.over, both.over_each or both.over):
+            result.check(f"{what}: {name} beats random", each.sure and each.mean > 0, told(each))
 
 
 def with_copies(pool: Pool, cases: Sequence[Case]) -> Pool:
