@@ -113,7 +113,8 @@ class Filter(Protocol):
     alone where it is a switch. Settings named there are read by `verdict` only (of a corpus filter they also decide
     which rows count as kept); all others change scores and never the verdict. So a chain with other limits is decided
     anew without being scored anew. A filter may have a `check()` that raises RecipeError for settings that do not go
-    together; it is called when a chain is made.
+    together; it is called when a chain is made. One whose scores depend on the exam says `reads_exam = True`: held
+    against another exam, rows are scored anew.
 
     The frame has the dataset's columns (`augment.records.SCHEMA`) and these working columns, which are not
     published:

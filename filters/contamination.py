@@ -56,6 +56,7 @@ class Contamination:
     n_answer: int = 10
     name: ClassVar[str] = "contamination"
     cost: ClassVar[str] = "row"
+    reads_exam: ClassVar[bool] = True
     limits: ClassVar[dict[str, tuple[str, ...]]] = {
         "contamination_question": ("< question",),
         "contamination_answer": ("< answer",),

@@ -145,6 +145,20 @@ def test_another_exam_is_held_against_every_row(augment, place):
     assert victim["id"] not in kept(place / done["path"])
 
 
+def test_another_exam_is_held_against_rows_that_were_held_against_one_before(augment, place):
+    first, second = place / "first.jsonl", place / "second.jsonl"
+    first.write_text(
+        json.dumps({"question": "请问怎样给山地自行车的后轮补胎？", "answer": "先拆轮。"}, ensure_ascii=False)
+    )
+    run = curate(plan_of(source=seeds(place), n="1x", filters="contamination", exam=str(first))).path
+    assert curated(run).filter(pl.col("generator") != "seed")["contamination_question"].null_count() == 0
+    victim = curated(run).filter(pl.col("generator") != "seed").row(0, named=True)
+    second.write_text(json.dumps({"question": victim["prompt"], "answer": "不知道，请看医生。"}, ensure_ascii=False))
+    ran = augment("filter", run, "--exam", second, "--json")
+    assert ran.code == 0
+    assert victim["id"] not in kept(place / json.loads(ran.out)["path"])
+
+
 def test_selections_choose_among_what_is_kept(place):
     from tests.filtering.selection import First
 
