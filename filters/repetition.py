@@ -17,6 +17,7 @@ from filters.characters import wordy
 from filters.fold import code_points
 
 _PERIODS = 12  # longest phrase looked for in a loop; longer ones show up as repeated n-grams
+_ROWS = 1 << 12  # laid out as code points at a time
 _CHARACTERS = 1 << 14  # looked at a time: what stays in cache
 _SLOTS = 16  # bits of the table in which equal n-grams meet
 _BASE = np.uint64(0x9E3779B97F4A7C15)
@@ -50,10 +51,12 @@ class Repetition:
         text = frame["changed"].fill_null("")
         loops = np.zeros(len(text), dtype=np.int64)
         shares = np.zeros(len(text))
-        for part in _parts(text):
-            code, _, lengths = code_points(text[part])
-            loops[part] = longest_loop(code, lengths)
-            shares[part] = repeated_ngrams(code, lengths)
+        for first in range(0, len(text), _ROWS):
+            code, starts, lengths = code_points(text[first : first + _ROWS])
+            for begin, end in _parts(lengths):
+                some = code[starts[begin] : starts[end - 1] + lengths[end - 1]]
+                loops[first + begin : first + end] = longest_loop(some, lengths[begin:end])
+                shares[first + begin : first + end] = repeated_ngrams(some, lengths[begin:end])
         return frame.with_columns(
             pl.Series("repetition_loop", loops),
             pl.Series("repetition_ngrams", shares),
@@ -71,11 +74,10 @@ class Repetition:
         )
 
 
-def _parts(texts: pl.Series) -> Iterator[slice]:
-    """Runs of rows that have about `_CHARACTERS` together."""
-    part = (np.cumsum(texts.str.len_chars().to_numpy().astype(np.int64) + 1) // _CHARACTERS).tolist()
-    edges = [0, *(at for at in range(1, len(part)) if part[at] != part[at - 1]), len(part)]
-    yield from (slice(begin, end) for begin, end in pairwise(edges) if end > begin)
+def _parts(lengths: NDArray[np.int64]) -> Iterator[tuple[int, int]]:
+    """Runs of rows, from one to another, that have about `_CHARACTERS` together."""
+    part = np.cumsum(lengths + 1) // _CHARACTERS
+    yield from pairwise([0, *(np.flatnonzero(part[1:] != part[:-1]) + 1).tolist(), len(part)])
 
 
 def longest_loop(code: NDArray[np.uint32], lengths: NDArray[np.int64]) -> NDArray[np.int64]:
