@@ -26,7 +26,7 @@ from augment.resolved import resolved
 from augment.review.verdicts import Verdicts
 from augment.sources import Source
 from filters import Context
-from filters.chain import Chain, chain_of
+from filters.chain import Chain
 
 RECORD = ("id", *CONTENT)
 """The columns that make a `Row` of text, in its order; one of pictures has those of `PICTURE` too."""
@@ -207,8 +207,8 @@ def open_plan(recipe: Recipe) -> Plan:
 def make_plan(recipe: Recipe, engine: Engine | None, llm: Engine | None = None) -> Plan:
     """Everything a run needs, resolved and checked; `llm` beside `engine` where that draws.
 
-    Seeds that (nearly) repeat an exam row are taken out with the rejected rows: they would carry the exam
-    into the training set, and so would their variants.
+    Seeds that (nearly) repeat an exam row are taken out with the rejected rows (texts by `sources_of`): they would
+    carry the exam into the training set, and so would their variants.
 
     Raises:
         RecipeError: unknown generator, filter or setting, or a generator without what it needs.
@@ -217,7 +217,8 @@ def make_plan(recipe: Recipe, engine: Engine | None, llm: Engine | None = None) 
     """
     weights, chosen, chain = resolved(recipe)
     source, exam = sources_of(recipe)
-    source = _without_exam_copies(source, exam) if recipe.modality == "text" else without_exam_pictures(source, exam)
+    if recipe.modality != "text":
+        source = without_exam_pictures(source, exam)
     seeds = source.seeds.head(recipe.limit) if recipe.limit else source.seeds
     if seeds.is_empty():
         raise RecipeError(f"no seed left in {source.name}: all {source.rows_in} rows are exam or rejected")
@@ -250,21 +251,6 @@ def make_plan(recipe: Recipe, engine: Engine | None, llm: Engine | None = None) 
     if recipe.incremental:
         plan = dataclasses.replace(plan, parent=newest(RUNS, plan.line))
     return dataclasses.replace(plan, out=recipe.out or RUNS / f"{plan.name}-{plan.fingerprint[:8]}")
-
-
-def _without_exam_copies(source: Source, exam: pl.DataFrame) -> Source:
-    """The source with the seeds that (nearly) repeat an exam row moved to the rejected, without their texts.
-
-    This guard is no choice of the recipe's: `--filters` decides what is asked of variants only.
-    """
-    if exam.is_empty():
-        return source
-    context = Context(seeds=source.seeds.clear(), exam=exam)
-    sifted = chain_of(["contamination"]).sift(source.seeds, context)
-    hit = sifted.filter(pl.col("dropped_by").is_not_null()).select(source.rejected.columns)
-    hit = hit.with_columns(pl.lit(None, dtype=pl.String).alias(name) for name in CONTENT)
-    clean = sifted.filter(pl.col("dropped_by").is_null()).select(source.seeds.columns)
-    return dataclasses.replace(source, seeds=clean, rejected=pl.concat([source.rejected, hit]))
 
 
 def _turns(weights: Sequence[int]) -> tuple[int, ...]:

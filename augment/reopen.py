@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -11,20 +12,40 @@ import polars as pl
 
 from augment.images.sources import open_pictures
 from augment.recipe import Recipe, read_recipe
+from augment.records import CONTENT
 from augment.sources import Source, open_source
+from filters import Context
+from filters.chain import chain_of
 
 
 def sources_of(recipe: Recipe) -> tuple[Source, pl.DataFrame]:
     """The recipe's source, and its exam: the rows that the source holds out and those of `--exam`.
+
+    Texts that (nearly) repeat a row of the exam are no seeds of it; pictures are compared where a run is planned.
 
     Raises:
         SourceError: one of them cannot be found or read.
     """
     opened = partial(open_pictures, paired=recipe.modality == "paired") if recipe.modality != "text" else open_source
     source = opened(recipe.source, path=recipe.path, columns=recipe.map, holdout=recipe.holdout)
-    if recipe.exam is None:
-        return source, source.exam
-    return source, pl.concat([source.exam, opened(recipe.exam, holdout=0.0).seeds])
+    further = [opened(recipe.exam, holdout=0.0).seeds] if recipe.exam is not None else []
+    exam = pl.concat([source.exam, *further])
+    return (without_exam_copies(source, exam) if recipe.modality == "text" else source), exam
+
+
+def without_exam_copies(source: Source, exam: pl.DataFrame) -> Source:
+    """The source with the seeds that (nearly) repeat an exam row moved to the rejected, without their texts.
+
+    This guard is no choice of the recipe's: `--filters` decides what is asked of variants only.
+    """
+    if exam.is_empty():
+        return source
+    context = Context(seeds=source.seeds.clear(), exam=exam)
+    sifted = chain_of(["contamination"]).sift(source.seeds, context)
+    hit = sifted.filter(pl.col("dropped_by").is_not_null()).select(source.rejected.columns)
+    hit = hit.with_columns(pl.lit(None, dtype=pl.String).alias(name) for name in CONTENT)
+    clean = sifted.filter(pl.col("dropped_by").is_null()).select(source.seeds.columns)
+    return dataclasses.replace(source, seeds=clean, rejected=pl.concat([source.rejected, hit]))
 
 
 def reopened(manifest: Mapping[str, Any], path: Path | None = None) -> tuple[Source, pl.DataFrame]:

@@ -151,8 +151,10 @@ def _context(
                 "its files with --path"
             ) from None
         if source.fingerprint != manifest["source"]["fingerprint"]:
-            log.warning("%s is not what it was when the run was made; its exam is held against the rows as it is now",
-                        source.name)  # fmt: skip
+            log.warning(
+                "%s is not what it was when the run was made; what is scored anew is held against the exam of now",
+                source.name,
+            )
         exam = pl.concat([held_out, further])
         seeds = source.seeds if seeds.is_empty() else seeds
     known = [

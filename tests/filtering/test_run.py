@@ -159,6 +159,16 @@ def test_another_exam_is_held_against_rows_that_were_held_against_one_before(aug
     assert victim["id"] not in kept(place / json.loads(ran.out)["path"])
 
 
+def test_a_source_that_held_a_copy_of_the_exam_is_not_taken_for_changed(place, caplog):
+    source, exam = seeds(place), place / "exam.jsonl"
+    exam.write_text((place / source).read_text("utf-8").splitlines()[0], "utf-8")
+    run = curate(plan_of(source=source, n="1x", filters="contamination", exam=str(exam))).path
+    assert out(run)["dropped_by"].to_list().count("contamination") == 1
+    done = sifted(run)
+    assert not caplog.records
+    assert out(done.path)["id"].equals(out(run)["id"]) and kept(done.path) == kept(run)
+
+
 def test_selections_choose_among_what_is_kept(place):
     from tests.filtering.selection import First
 
