@@ -20,12 +20,19 @@ from augment.errors import SourceError
 from augment.filtering.dataset import BLOCK, Dataset
 from augment.manifest import digest_of
 from augment.readers import Table
-from augment.records import POSITION, SCHEMA, VERDICT, fingerprint, row_id
+from augment.records import PICTURE, POSITION, REVIEWED, SCHEMA, VERDICT, fingerprint, row_id
 from augment.sources import CELL_LIMIT, CLIP, check_told, mapping_of, open_source, open_tables, row_of
-from filters import Context
+from filters import TABLE, Context, modalities_of
+from filters.chain import WORKING
 
 TEXTS = ("prompt", "response", "label")
 _READ = dict.fromkeys(TEXTS, pl.String)
+
+
+def _scores() -> set[str]:
+    """The score columns of every filter of texts."""
+    filters = [TABLE.load(name) for name in TABLE.targets()]
+    return {name for each in filters if "text" in modalities_of(each) for name in each.scores}
 
 
 @dataclass(frozen=True)
@@ -38,10 +45,20 @@ class _Columns:
 
     @classmethod
     def of(cls, ours: Mapping[str, str], kinds: Mapping[str, Any]) -> _Columns:
-        """Of a file with columns of these types; one that has the name of one of ours gets another."""
-        taken = {*SCHEMA, *VERDICT, *POSITION}
-        others = {name: f"source_{name}" if name in taken else name for name in kinds if name not in ours.values()}
-        return cls(ours, others, {others[name]: kind for name, kind in kinds.items() if name in others})
+        """Of a file with columns of these types; one that has the name of one of ours gets another.
+
+        Ours are also all that begin with "_", which filters add in passing.
+        """
+        taken = {*SCHEMA, *VERDICT, *POSITION, *REVIEWED, *PICTURE, *WORKING, *_scores()}
+        theirs = [name for name in kinds if name not in ours.values()]
+        others = {name: name for name in theirs if name not in taken and name[:1] != "_"}
+        for name in theirs:
+            if name not in others:
+                other = f"source_{name}"
+                while other in taken or other in others.values():
+                    other = f"source_{other}"
+                others[name] = other
+        return cls(ours, others, {others[name]: kinds[name] for name in theirs})
 
 
 @dataclass(frozen=True)
@@ -54,6 +71,8 @@ class _Parquet:
     @classmethod
     def of(cls, path: Path, told: Mapping[str, str]) -> tuple[_Parquet, str]:
         with _open(path) as file:
+            if not file.metadata.num_rows:
+                raise SourceError(f"{path} holds no rows, only a header")
             empty = pl.DataFrame(pl.from_arrow(file.schema_arrow.empty_table()))
         table = Table(empty.columns)
         check_told([table], told)

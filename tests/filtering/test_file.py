@@ -57,6 +57,24 @@ def test_columns_that_are_not_ours_come_through(place):
     assert rows["length_response"].to_list() == [15, 15, 17]
 
 
+@pytest.mark.parametrize("kind", ["jsonl", "parquet"])
+def test_columns_that_are_called_like_ours_come_through_under_another_name(place, kind):
+    names = ["id", "source_id", "parents", "dropped_by", "near_dup_of", "length_prompt", "reviewed", "pixels", "mask"]
+    names += ["parent_prompt", "parent_label", "changed", "_row", "_before", "_at", "_position"]
+    row = {"prompt": "头疼怎么办", "response": "多休息，喝点水。", **{name: f"my {name}" for name in names}}
+    path = place / f"mine.{kind}"
+    if kind == "parquet":
+        pl.DataFrame([row]).write_parquet(path)
+    else:
+        path.write_text(json.dumps(row, ensure_ascii=False), "utf-8")
+    done = sifted(path)
+    rows = curated(done.path)
+    told = {name: rows[0, f"source_{name}"] for name in names if name not in ("id", "source_id")}
+    assert told == {name: f"my {name}" for name in told}
+    assert (rows[0, "source_id"], rows[0, "source_source_id"]) == ("my source_id", "my id")
+    assert rows[0, "length_prompt"] == 5
+
+
 def test_what_is_published_loads_as_a_dataset(place):
     done = sifted(written(place))
     loaded = load_dataset(str(done.path), cache_dir=str(place / "cache"))["train"]
@@ -129,12 +147,14 @@ def test_the_same_again_is_there_already(augment, place):
         (["q.jsonl", "--map", "prompt=foo"], "no column 'foo' in the source"),
         (["q.jsonl", "--exam", "nope.csv"], "no file or folder nope.csv"),
         (["q.jsonl", "--out", "."], "is not empty and not a run folder"),
+        (["empty.parquet"], "holds no rows"),
         (["broken.parquet"], "is not a whole Parquet file"),
     ],
 )
 def test_bad_input_is_one_line(augment, place, words, told):
     written(place)
     (place / "broken.parquet").write_bytes(b"PAR1 nonsense")
+    pl.DataFrame(schema={"prompt": pl.String}).write_parquet(place / "empty.parquet")
     before = {each.name for each in place.iterdir()}
     ran = augment("filter", *words)
     assert ran.code == 2 and told in ran.err, ran.err
