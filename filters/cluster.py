@@ -4,7 +4,10 @@ Clusters are of the vectors of prompts (or responses, or both). Rows are chosen 
 round, so that every cluster has the same quota as far as it has rows. Within a cluster the rows nearest to the centre
 come first (typical ones), or each the farthest from those chosen before (different ones; Gonzalez, 1985, Clustering to
 Minimize the Maximum Intercluster Distance). Nothing is random but the rows that k-means begins with, drawn by id and
-`seed`. Whether choosing so trains a better model is measured by tests/benchmarks/selection.py.
+`seed`.
+
+Of rows that are largely copies of each other it chooses much better than chance; of the sample's and CHBench's variants
+no better than as many random ones of each seed (tests/benchmarks/selection.py).
 """
 
 from __future__ import annotations
