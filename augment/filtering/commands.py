@@ -21,7 +21,7 @@ def filter(
     set_: Annotated[
         list[str] | None, typer.Option("--set", help="A setting: near_dup.threshold=0.8, judge.llm=openai:MODEL.")
     ] = None,
-    top_k: Annotated[int | None, typer.Option(min=1, help="Keep the best so many: --set top_k.k=5.")] = None,
+    top_k: Annotated[int | None, typer.Option(min=1, help="The best so many a seed; of a file, in all.")] = None,
     exam: Annotated[str | None, typer.Option(help="A source that no kept row may repeat.")] = None,
     map: Annotated[list[str] | None, typer.Option(help="Columns of a file: prompt=query,response=answer.")] = None,
     path: Annotated[Path | None, typer.Option(help="Where the source's files are.")] = None,

@@ -60,7 +60,9 @@ class Dataset:
         had = {each["name"]: each["settings"] for each in self.scored}
         if names is None and self.scored:
             return chain_of_record(self.scored, settings)
-        wanted = chain_of(names or ["default"], settings)
+        kept = {name: had[name] for name in names or () if name in had}
+        given = {name: {**kept.get(name, {}), **settings.get(name, {})} for name in (*kept, *settings)}
+        wanted = chain_of(names or ["default"], given)
         record = [{**each, "settings": had.get(each["name"], each["settings"])} for each in wanted.record]
         return chain_of_record(record, settings)
 

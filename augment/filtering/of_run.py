@@ -32,7 +32,7 @@ def of_run(folder: Path, path: Path | None = None, exam: str | None = None) -> D
     What it published comes first, so that the same chain decides the same once more.
 
     Raises:
-        RunError: it is no finished run of texts, or its files are not those that its manifest names.
+        RunError: it is no finished run of texts, it has no candidate, or its files are not those of its manifest.
         SourceError: the exam cannot be read.
     """
     parent = parent_of(folder)
@@ -55,6 +55,8 @@ def of_run(folder: Path, path: Path | None = None, exam: str | None = None) -> D
     owner = pl.col("id") if alone else pl.coalesce(pl.col("parents").list.first(), "id")
     seeds = rows.filter(is_seed).select(list(SCHEMA)).collect()
     never = is_seed | (pl.col("dropped_by") == "source").fill_null(False)
+    if not any(each.head(1).collect().height for each in (rows.filter(~is_seed), rejected.filter(~never))):
+        raise RunError(f"{folder} holds no row that a filter could judge; its rejected.parquet says why")
     places = _places(
         [
             seeds.lazy().select(pl.col("id").alias("_seed")),

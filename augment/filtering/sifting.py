@@ -33,7 +33,10 @@ def sift(
     out: Path | None = None,
     overwrite: bool = False,
 ) -> Filtered:
-    """Sift and publish; `top_k` adds the filter of that name with so many, `workers` and `ray` run models on Ray.
+    """Sift and publish; `workers` and `ray` run models on Ray.
+
+    `top_k` adds the filter of that name with so many: of each seed of a run, of all rows of a file, where nothing else
+    is told.
 
     Raises:
         AugmentError: what the user asked for does not go together, or cannot be read or written.
@@ -43,7 +46,10 @@ def sift(
     if top_k is not None:
         had = [each["name"] for each in dataset.scored] or ["default"]
         names = [*dict.fromkeys([*(names if names is not None else had), TOP])]
-        settings = {**settings, TOP: {**settings.get(TOP, {}), "k": top_k}}
+        of_all = (
+            {} if dataset.owners is not None or TOP in {each["name"] for each in dataset.scored} else {"per": "all"}
+        )
+        settings = {**settings, TOP: {**of_all, **settings.get(TOP, {}), "k": top_k}}
     chain = dataset.chain(names, settings)
     tally, stop = Tally(), threading.Event()
 

@@ -125,6 +125,26 @@ def test_rows_that_repeat_an_exam_are_dropped(place):
     assert out(done.path)["prompt"].to_list() == [texts[2][0]]
 
 
+def test_a_filtered_file_without_a_usable_row_is_refused_in_one_line(augment, place):
+    path = written(place, [{"question": ["no", "text"], "answer": "甲"}], tail="")
+    first = json.loads(augment("filter", path, "--json").out)
+    assert (first["candidates"], first["source_rejected"]) == (0, 1)
+    for words in (["filter", first["path"]], ["compare-thresholds", first["path"], "length.min_prompt", "3"]):
+        ran = augment(*words)
+        assert ran.code == 2 and "holds no row that a filter could judge" in ran.err and "Traceback" not in ran.err
+
+
+def test_the_best_of_a_file_are_so_many_in_all(augment, place):
+    lines = [{"question": question, "answer": answer} for question, answer in sample()[:9]]
+    words = ["filter", written(place, lines, tail=""), "--top-k", "4", "--set", "top_k.by=-length_prompt", "--json"]
+    first = json.loads(augment(*words).out)
+    assert first["kept"] == 4
+    assert json.loads(augment("filter", first["path"], "--top-k", "2", "--json").out)["kept"] == 2
+    named = augment("filter", first["path"], "--filters", "length,top_k", "--json")
+    assert json.loads(named.out)["kept"] == 4  # by the score that it was chosen by before
+    assert json.loads(augment(*words, "--set", "top_k.per=seed").out)["kept"] == 9
+
+
 def test_a_card_is_sifted_by_its_name(augment, place):
     ran = augment("filter", "sample", "--json")
     assert json.loads(ran.out)["candidates"] == len(open_source("sample", holdout=0.0).seeds)
