@@ -233,4 +233,9 @@ def _chain(filters: Sequence[Filter]) -> Chain:
     for each in filters:
         if (check := getattr(each, "check", None)) is not None:
             check()
-    return Chain(tuple(sorted(filters, key=lambda each: COSTS.index(cost_of(each)))))
+    return Chain(tuple(sorted(filters, key=_place)))
+
+
+def _place(each: Filter) -> tuple[int, bool]:
+    """By cost; row filters that read the exam come first: a row that holds some of it is withheld by their name."""
+    return COSTS.index(cost_of(each)), cost_of(each) == "row" and not getattr(each, "reads_exam", False)

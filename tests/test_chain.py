@@ -53,9 +53,18 @@ def test_every_reason_of_a_row_is_told_the_first_one_decides():
 
 def test_a_chain_is_in_the_order_of_cost():
     chain = chain_of(["near_dup", "exact_dup", "length", "contamination"])
-    assert [each.name for each in chain.filters] == ["length", "contamination", "near_dup", "exact_dup"]
+    assert [each.name for each in chain.filters] == ["contamination", "length", "near_dup", "exact_dup"]
     with_selection = sorted([First(2), *chain.filters], key=lambda each: COSTS.index(cost_of(each)))
     assert with_selection[-1] == First(2)
+
+
+def test_a_row_that_holds_some_of_the_exam_is_named_for_that_whatever_else_is_wrong():
+    question = "孩子发烧到三十九度还一直说冷，要不要马上去医院挂急诊？"
+    context = context_of(SEEDS, exam=[(question, "先量体温。")])
+    chain = chain_of(["default"])
+    out = chain.sift(variants(context, ("s0", question + "吃" * 2100, None)), context)
+    assert out["dropped_by"].to_list() == ["contamination"]
+    assert any(each.startswith("length: ") for each in chain.reasons(out)[0])
 
 
 def test_scores_that_hold_are_kept_and_stale_ones_are_made_anew():
@@ -76,7 +85,7 @@ def test_a_record_gives_the_chain_again_with_what_is_changed():
     chain = chain_of(["default"], {"near_dup": {"threshold": 0.8}})
     assert chain_of_record(chain.record, {}) == chain
     changed = chain_of_record(chain.record, {"length": {"min_prompt": 9}})
-    assert changed.filters[0].min_prompt == 9 and changed.filters[-1].threshold == 0.8
+    assert changed.filters[1].min_prompt == 9 and changed.filters[-1].threshold == 0.8
     with pytest.raises(RecipeError, match="filter 'pii2' has settings but is not in the chain"):
         chain_of_record(chain.record, {"pii2": {"x": 1}})
 
@@ -158,9 +167,9 @@ def test_the_default_chain_is_in_its_order():
 def test_a_default_chain_has_filters_of_its_modality_and_no_model(modality):
     chain = chain_of(["default"], modality=modality)
     assert all(modality in modalities_of(each) for each in chain.filters)
-    assert [each.name for each in chain.filters] == [
-        name for name in DEFAULTS[modality] if name not in ("unsafe_image", "image_band")
-    ]
+    usual = [name for name in DEFAULTS[modality] if name not in ("unsafe_image", "image_band")]
+    first = ["contamination"] if modality == "text" else []  # whatever else is wrong with a row
+    assert [each.name for each in chain.filters] == [*first, *(name for name in usual if name not in first)]
     given = chain_of(["default"], {"blank": {"spread": 4}}, modality) if modality != "text" else chain
     assert len(given.filters) == len(chain.filters)
 
