@@ -523,3 +523,9 @@ def test_a_200_that_quotes_the_key_is_masked(monkeypatch: pytest.MonkeyPatch, ca
         (reply,) = engine(server, retries=1).generate(asks(1))
     assert reply.error == "unusable answer: bad key ***"
     assert SECRET not in caplog.text
+
+
+def test_a_model_that_is_not_known_and_no_list_names_the_flag() -> None:
+    server = Server.find("http://127.0.0.1:1/v1", "--set judge.base_url")
+    told = str(server.refusal(404, b"{}", model="nope"))
+    assert told.endswith("check the model's name and --set judge.base_url")

@@ -176,7 +176,7 @@ class Server:
                 f"with {self.flag}"
             )
         if status == 404:
-            known = f"it serves: {', '.join(served)}" if served else "check the model's name and {self.flag}"
+            known = f"it serves: {', '.join(served)}" if served else f"check the model's name and {self.flag}"
             return EngineError(f"{self.url} does not know the model '{model}' {words}; {known}")
         return EngineError(f"{self.url} answers no more {words}; settle that with the server, then run again")
 
