@@ -17,8 +17,7 @@ from tests.benchmarks.orchestration import attainable
 NAMES = (
     *("orchestration", "failures", "resume", "scale", "startup", "flows", "cluster"),
     *("adapters", "objectives", "methods", "similarity", "lift", "report", "drawing"),
-    *("classical", "digits", "image_dup", "curation", "decontamination"),
-    *("classical", "digits", "image_dup", "selection"),
+    *("classical", "digits", "image_dup", "curation", "decontamination", "selection"),
 )
 
 
