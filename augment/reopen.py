@@ -12,7 +12,7 @@ import polars as pl
 
 from augment.images.sources import open_pictures
 from augment.recipe import Recipe, read_recipe
-from augment.records import CONTENT
+from augment.records import CONTENT, SCHEMA
 from augment.sources import Source, open_source
 from filters import Context
 from filters.chain import chain_of
@@ -57,4 +57,16 @@ def reopened(manifest: Mapping[str, Any], path: Path | None = None) -> tuple[Sou
         RecipeError, SourceError: the recipe in the manifest or its source cannot be read.
     """
     recipe = manifest.get("recipe") or {}
-    return sources_of(read_recipe({**recipe, "path": path}, modality=manifest.get("modality") or "text"))
+    source, exam = sources_of(read_recipe({**recipe, "path": path}, modality=manifest.get("modality") or "text"))
+    further = further_exams(manifest)
+    return (without_exam_copies(source, further), pl.concat([exam, further])) if len(further) else (source, exam)
+
+
+def further_exams(manifest: Mapping[str, Any]) -> pl.DataFrame:
+    """The rows of the exams that a run was held against after it was made: its manifest's `exams`.
+
+    Raises:
+        SourceError: one of them cannot be read.
+    """
+    rows = [open_source(each, holdout=0.0).seeds for each in manifest.get("exams") or ()]
+    return pl.concat([pl.DataFrame(schema=SCHEMA), *rows])

@@ -16,6 +16,7 @@ from augment.review.guard import prevailing
 from filters import Context, limits_of
 from filters.chain import Chain, chain_of, chain_of_record
 
+BEFORE = "_before"
 BLOCK = 50_000
 """Rows that are in memory at once."""
 
@@ -88,11 +89,13 @@ def sifted(
 ) -> Iterator[pl.DataFrame]:
     """The blocks as the chain leaves them, before its selections; filters `held` are not asked for scores again.
 
-    They have a column `_before` besides: whether the row was kept until now.
+    They have the column `BEFORE` besides: whether the row was kept until now.
     """
     known = dataset.held(chain) if held is None else held
     for candidates in dataset.blocks():
-        block = candidates.with_columns(pl.col("dropped_by").is_null().alias("_before"))
+        block = candidates
+        if BEFORE not in block.columns:
+            block = candidates.with_columns(pl.col("dropped_by").is_null().alias(BEFORE))
         settled = block.select(dataset.settled()).to_series()
         fixed, rows = block.filter(settled), block.filter(~settled)
         out = chain.sift(rows.drop(VERDICT), context, known)

@@ -14,7 +14,7 @@ import polars as pl
 
 from augment import __version__
 from augment.dataset_card import file_card, sifted_card
-from augment.filtering.dataset import Dataset, sifted
+from augment.filtering.dataset import BEFORE, Dataset, sifted
 from augment.manifest import MANIFEST, manifest_of
 from augment.places import RUNS
 from augment.publish import Edition, Workshop, with_places
@@ -169,8 +169,8 @@ def _moves(dataset: Dataset, workshop: Workshop) -> dict[str, Any]:
     """Where the rows come from, and how many came in and went out since they were published there."""
     now = pl.col("dropped_by").is_null()
     moved = (
-        _parts(workshop, "dropped_by", "_before")
-        .select((now & ~pl.col("_before")).sum().alias("let_in"), (~now & pl.col("_before")).sum().alias("put_out"))
+        _parts(workshop, "dropped_by", BEFORE)
+        .select((now & ~pl.col(BEFORE)).sum().alias("let_in"), (~now & pl.col(BEFORE)).sum().alias("put_out"))
         .collect()
         .row(0, named=True)
     )

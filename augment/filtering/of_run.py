@@ -14,16 +14,20 @@ import pyarrow.parquet as pq
 
 from augment import generators
 from augment.errors import AugmentError, RunError
-from augment.filtering.dataset import BLOCK, Dataset
+from augment.filtering.dataset import BEFORE, BLOCK, Dataset
 from augment.lineage import REJECTED_ROWS, ROWS, parent_of
 from augment.manifest import holds_pictures, manifest_of
-from augment.records import POSITION, REVIEWED, SCHEMA, VERDICT
-from augment.reopen import reopened
+from augment.records import CONTENT, POSITION, REVIEWED, SCHEMA, VERDICT
+from augment.reopen import further_exams, reopened
+from augment.review.guard import GUARD, exam_copies
 from augment.sources import open_source
 from filters import TABLE, Context
 from filters.chain import chain_of
 
 log = logging.getLogger(__name__)
+
+MADE_FROM_EXAM = "made from a row of the exam"
+"""Why a variant is out whose seed is in an exam that came later."""
 
 
 def of_run(folder: Path, path: Path | None = None, exam: str | None = None) -> Dataset:
@@ -54,6 +58,7 @@ def of_run(folder: Path, path: Path | None = None, exam: str | None = None) -> D
     is_seed = pl.lit(False) if alone else (pl.col("generator") == "seed").fill_null(False)
     owner = pl.col("id") if alone else pl.coalesce(pl.col("parents").list.first(), "id")
     seeds = rows.filter(is_seed).select(list(SCHEMA)).collect()
+    struck = pl.Series("id", [], dtype=pl.String) if alone else _copies(seeds, further)
     never = is_seed | (pl.col("dropped_by") == "source").fill_null(False)
     if not any(each.head(1).collect().height for each in (rows.filter(~is_seed), rejected.filter(~never))):
         raise RunError(f"{folder} holds no row that a filter could judge; its rejected.parquet says why")
@@ -66,20 +71,48 @@ def of_run(folder: Path, path: Path | None = None, exam: str | None = None) -> D
     return Dataset(
         name=manifest.get("name") or folder.resolve().name,
         digest=parent.digest,
-        blocks=partial(_blocks, folder, places, columns, never, owner),
+        blocks=partial(_blocks, folder, places, columns, never, owner, struck),
         context=partial(_context, manifest, summary, seeds, path, further),
-        settled=lambda: pl.col("dropped_by").is_not_null() & ~pl.col("dropped_by").is_in(list(TABLE.targets())),
+        settled=_settled,
         positions=len(places),
-        seeds=seeds,
-        lost=rejected.filter(never).select(*SCHEMA, *VERDICT).collect(),
+        seeds=seeds.filter(~pl.col("id").is_in(struck.implode())),
+        lost=pl.concat([rejected.filter(never).select(*SCHEMA, *VERDICT).collect(), _withheld(seeds, struck)]),
         columns=own,
         scored=scored,
         against=exam is not None,
-        manifest={**manifest, "parent": parent.named()},
-        summary=summary,
+        manifest={**manifest, "parent": parent.named(), **_exams(manifest, exam)},
+        summary=summary | _without(summary, len(struck)),
         folder=folder,
         owners=None if alone else places["_seed"],
     )
+
+
+def _copies(seeds: pl.DataFrame, exam: pl.DataFrame) -> pl.Series:
+    """The ids of the seeds that (nearly) repeat a row of the exam."""
+    return seeds.filter(exam_copies(seeds, exam).is_not_null())["id"]
+
+
+def _withheld(seeds: pl.DataFrame, struck: pl.Series) -> pl.DataFrame:
+    """Seeds that are in the exam, as rejected rows: without their texts."""
+    hidden = [pl.lit(None, dtype=SCHEMA[name]).alias(name) for name in CONTENT]
+    told = (pl.lit(GUARD), pl.lit("in the exam"), pl.lit(None, dtype=pl.String))
+    verdict = (value.alias(name) for value, name in zip(told, VERDICT, strict=True))
+    return seeds.filter(pl.col("id").is_in(struck.implode())).with_columns(*hidden, *verdict)
+
+
+def _settled() -> pl.Expr:
+    """Rows that no filter judges: without content, put out by people, or made from a seed that is in the exam."""
+    by = pl.col("dropped_by")
+    return by.is_not_null() & (~by.is_in(list(TABLE.targets())) | (pl.col("reason") == MADE_FROM_EXAM))
+
+
+def _exams(manifest: Mapping[str, Any], exam: str | None) -> dict[str, Any]:
+    return {"exams": [*(manifest.get("exams") or ()), exam]} if exam else {}
+
+
+def _without(summary: Mapping[str, Any], struck: int) -> dict[str, Any]:
+    """The account of the source's rows, with so many seeds fewer."""
+    return {"seeds": summary["seeds"] - struck, "source_rejected": summary["source_rejected"] + struck}
 
 
 def _record(manifest: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -107,10 +140,17 @@ def _places(owners: Sequence[pl.LazyFrame]) -> pl.DataFrame:
 
 
 def _blocks(
-    folder: Path, places: pl.DataFrame, columns: Mapping[str, Any], never: pl.Expr, owner: pl.Expr
+    folder: Path,
+    places: pl.DataFrame,
+    columns: Mapping[str, Any],
+    never: pl.Expr,
+    owner: pl.Expr,
+    struck: pl.Series,
 ) -> Iterator[pl.DataFrame]:
-    """The candidates: what was published, in its order, then what was not."""
+    """The candidates: what was published, in its order, then what was not; those made from `struck` seeds are out."""
     schema = {**columns, **VERDICT}
+    out = pl.col("parents").list.first().is_in(struck.implode()).fill_null(False)
+    verdict = {"dropped_by": GUARD, "reason": MADE_FROM_EXAM}
     number = 0
     for name in (ROWS, REJECTED_ROWS):
         with pq.ParquetFile(folder / name) as file:
@@ -122,8 +162,14 @@ def _blocks(
                     continue
                 numbers = pl.int_range(number, number + len(frame), dtype=pl.Int64, eager=True)
                 number += len(frame)
-                owned = frame.with_columns(owner.alias("_seed"), numbers.alias("_candidate"))
-                yield owned.join(places, on="_seed", how="left", maintain_order="left").select(*schema, *POSITION)
+                owned = frame.with_columns(
+                    owner.alias("_seed"),
+                    numbers.alias("_candidate"),
+                    pl.col("dropped_by").is_null().alias(BEFORE),
+                    *(pl.when(out).then(pl.lit(value)).otherwise(name).alias(name) for name, value in verdict.items()),
+                )
+                placed = owned.join(places, on="_seed", how="left", maintain_order="left")
+                yield placed.select(*schema, *POSITION, BEFORE)
 
 
 def _context(
@@ -141,10 +187,9 @@ def _context(
     recipe = manifest.get("recipe") or {}
     exam = further
     if "columns" in manifest:
-        if recipe.get("exam"):
-            exam = pl.concat([open_source(recipe["exam"], holdout=0.0).seeds, further])
-        return Context(seeds=seeds, exam=exam)
-    if recipe.get("without_seeds") or summary.get("exam") or recipe.get("exam"):
+        own = [open_source(recipe["exam"], holdout=0.0).seeds] if recipe.get("exam") else []
+        return Context(seeds=seeds, exam=pl.concat([*own, further_exams(manifest), further]))
+    if recipe.get("without_seeds") or summary.get("exam") or recipe.get("exam") or manifest.get("exams"):
         try:
             source, held_out = reopened(manifest, path)
         except AugmentError as error:

@@ -427,7 +427,7 @@ def of_no_seed(run: Path, texts: list[str]) -> str:
 def test_an_accepted_row_that_no_filter_held_against_the_exam_is_held_against_it(place):
     first = made(place, filters="length", set={"length": {"max_prompt": 40}}, incremental=None).path
     text = of_no_seed(first, out(first)["prompt"].to_list())
-    flags = examined(place, text)
+    flags = {**examined(place, text), "filters": "length"}
     run = made(place, **flags).path
     sitting = sit(run, sizes=(0, 500))
     hit = next(id for id in rejected(sitting, "length") if text in sitting.rows[id]["prompt"])
