@@ -24,6 +24,7 @@ BUCKET = 32
 """A bucket is stood for by the first rows that fell into it, so that boilerplate costs no quadratic time."""
 
 _GOLDEN = 0x9E3779B97F4A7C15
+_CACHED = 1 << 15  # characters whose windows are hashed at a time
 _PASS = 1 << 17  # n-grams permuted at a time: what stays in cache
 _TEXTS = 1 << 14  # looked up at a time, so that memory does not grow with what is given at once
 _BATCH = 1 << 18  # characters, or n-grams of candidate pairs, held at a time
@@ -80,16 +81,20 @@ def ngrams(texts: pl.Series, n: int) -> tuple[_Hashes, _Ints]:
     padded = pl.select(pl.when(texts != "").then(texts.str.pad_end(n, "\0")).otherwise(pl.lit(""))).to_series()
     code, starts, lengths = code_points(padded)
     counts = np.maximum(lengths - n + 1, 0)
-    wide = code.astype(np.uint64)
-    hashes = np.zeros(max(len(code) - n + 1, 0), dtype=np.uint64)
-    for shift in range(n):
-        hashes *= np.uint64(_GOLDEN)
-        hashes += wide[shift : len(code) - n + 1 + shift]
+    hashes = np.empty(max(len(code) - n + 1, 0), dtype=np.uint64)
+    for begin in range(0, len(hashes), _CACHED):
+        end = min(begin + _CACHED, len(hashes))
+        wide = code[begin : end + n - 1].astype(np.uint64)
+        part = wide[: end - begin].copy()
+        for shift in range(1, n):
+            part *= np.uint64(_GOLDEN)
+            part += wide[shift : end - begin + shift]
+        hashes[begin:end] = mixed(part)
     inside = np.ones(len(code), dtype=np.bool_)
     ends = (starts + lengths)[lengths > 0]
     for back in range(1, n):
         inside[ends - back] = False
-    return mixed(hashes[inside[: len(hashes)]]), counts
+    return hashes[inside[: len(hashes)]], counts
 
 
 def band_keys(texts: pl.Series, n: int) -> _Hashes:
