@@ -40,12 +40,20 @@ def without_exam_copies(source: Source, exam: pl.DataFrame) -> Source:
     """
     if exam.is_empty():
         return source
-    context = Context(seeds=source.seeds.clear(), exam=exam)
-    sifted = chain_of(["contamination"]).sift(source.seeds, context)
+    sifted = beside_exam(source.seeds, exam)
     hit = sifted.filter(pl.col("dropped_by").is_not_null()).select(source.rejected.columns)
     hit = hit.with_columns(pl.lit(None, dtype=pl.String).alias(name) for name in CONTENT)
     clean = sifted.filter(pl.col("dropped_by").is_null()).select(source.seeds.columns)
     return dataclasses.replace(source, seeds=clean, rejected=pl.concat([source.rejected, hit]))
+
+
+def beside_exam(seeds: pl.DataFrame, exam: pl.DataFrame) -> pl.DataFrame:
+    """The seeds with the verdict on those that (nearly) repeat an exam row.
+
+    One that is merely like an exam question is the user's own row: where all rows have one form of words, all are.
+    """
+    context = Context(seeds=seeds.clear(), exam=exam)
+    return chain_of(["contamination"], {"contamination": {"reworded": 1.0}}).sift(seeds, context)
 
 
 def reopened(manifest: Mapping[str, Any], path: Path | None = None) -> tuple[Source, pl.DataFrame]:

@@ -80,7 +80,7 @@ class Contamination:
         if context.exam.is_empty():
             return frame.with_columns(pl.lit(None, dtype=dtype).alias(name) for name, dtype in self.scores.items())
         if self.name not in context.memory:
-            context.memory[self.name] = _Exam.of(context.exam, self)
+            context.memory[self.name] = _Exam.of(context.exam, self, context.seeds)
         exam: _Exam = context.memory[self.name]
         parts = [self._scored(part, exam, context) for part in frame.iter_slices(_ROWS)]
         return frame.with_columns(pl.concat([pl.DataFrame(schema=self.scores), *parts]).get_columns())
@@ -170,7 +170,7 @@ class _Exam:
     vectors: dict[tuple[str, str], Any]  # of the questions, by embedder
 
     @classmethod
-    def of(cls, exam: pl.DataFrame, settings: Contamination) -> _Exam:
+    def of(cls, exam: pl.DataFrame, settings: Contamination, seeds: pl.DataFrame) -> _Exam:
         numbered = exam.select("id", "prompt", "response").with_row_index("item")
         questions, answers = (
             numbered.select("item", fold(numbered[name]).alias("text"))
@@ -187,7 +187,7 @@ class _Exam:
                     pieces.append(Pieces.of(long, width, is_answer))
         by_text = dict(zip(questions["text"], questions["item"], strict=True))
         long = questions.filter(pl.col("text").str.len_chars() >= settings.n_question)
-        rewordings = Rewordings.of(long, exam.height)
+        rewordings = Rewordings.of(long, exam.height, fold(seeds["prompt"]))
         return cls(exam["id"].to_list(), exam["prompt"], by_text, pieces, rewordings, {})
 
     def found_in(self, texts: pl.Series) -> Iterator[tuple[_Ints, _Ints, int, _Floats, _Ints, _Ints]]:

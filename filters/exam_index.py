@@ -20,6 +20,7 @@ _LETTER = 0.25  # of a Han character, as in augment.language
 _LIKE = 0.7
 """Questions as alike as this are all found, of less alike ones some: at Dice d a question of L bigrams shares at least
 L·d/(2 − d), so two of its rarest L + 2 − L·d/(2 − d) are among them."""
+_AT_ONCE = 1 << 10  # texts looked up at a time
 _OFTEN = 512  # questions that a bigram may lead to
 
 _Ints = NDArray[np.int64]
@@ -125,16 +126,21 @@ class Pieces:
 
 @dataclass(frozen=True)
 class Rewordings:
-    """Questions that a text may be as a whole, but for some characters."""
+    """Questions that a text may be as a whole, but for some characters.
+
+    A question counts for nothing that another one, or a row of the user's own (`known`), is as like: where all
+    rows are put in one form of words, likeness tells no copy.
+    """
 
     postings: Postings
     texts: pl.Series  # by item
     lengths: _Ints
     unseen: _Ints  # bigrams of each item that lead nowhere, with the one that ends it
+    unique: NDArray[np.bool_]  # whether nothing known is as like
 
     @classmethod
-    def of(cls, items: pl.DataFrame, count: int) -> Rewordings:
-        """Of items (columns item, text); `count` is above every item's number."""
+    def of(cls, items: pl.DataFrame, count: int, known: pl.Series) -> Rewordings:
+        """Of items (columns item, text); `count` is above every item's number, `known` are folded texts."""
         hashes, counts = ngrams(items["text"], 2)
         line = np.repeat(np.arange(items.height), counts)
         _, which, common = np.unique(hashes, return_inverse=True, return_counts=True)
@@ -147,7 +153,15 @@ class Rewordings:
         by_item = pl.Series("text", [""] * count).scatter(number, items["text"])
         lengths = by_item.str.len_chars().to_numpy().astype(np.int64)
         postings = Postings.of(2, hashes[chosen], item, np.zeros_like(item), _OFTEN)
-        return cls(postings, by_item, lengths, lengths - np.bincount(item, minlength=count))
+        unseen = lengths - np.bincount(item, minlength=count)
+        every = cls(postings, by_item, lengths, unseen, np.ones(count, dtype=np.bool_))
+        unique = every.unique.copy()
+        for texts, own in ((items["text"], number), (known.drop_nulls().unique(maintain_order=True), None)):
+            for first in range(0, len(texts), _AT_ONCE):
+                rows, found, alike = every.found_in(texts[first : first + _AT_ONCE])
+                other = alike >= _LIKE if own is None else (alike >= _LIKE) & (own[first + rows] != found)
+                unique[found[other]] = False
+        return cls(postings, by_item, lengths, unseen, unique)
 
     def found_in(self, texts: pl.Series) -> tuple[_Ints, _Ints, _Floats]:
         """(row, item, Dice of the bigrams) of texts and questions that are as long and may be as alike as `_LIKE`."""
@@ -160,5 +174,6 @@ class Rewordings:
         ours, theirs = length.to_numpy()[rows].astype(np.int64), self.lengths[items]
         needed = np.ceil((ours + theirs) * _LIKE / 2 - 1e-9)  # bigrams that both have, at this Dice
         near = (shared > 1) & (np.minimum(ours, theirs) >= needed) & (shared + self.unseen[items] >= needed)
+        near &= self.unique[items]
         rows, items = rows[near], items[near]
         return rows, items, similarity(texts.gather(rows), self.texts.gather(items))

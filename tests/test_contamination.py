@@ -225,3 +225,17 @@ def test_what_an_embedder_finds_does_not_depend_on_batch_sizes():
     frame, each = rows(whole, *((None, *row) for row in texts[20:])), Contamination(embedder="ngrams")
     cut = [scored(each, frame[at : at + 7], parts) for at in range(0, frame.height, 7)]
     assert pl.concat(cut).equals(scored(each, frame, whole))
+
+
+def test_rows_in_one_form_of_words_are_no_rewordings_of_each_other():
+    def asked(what):
+        return f"请判断下面这句话说的是好心情还是坏心情，只回答一个词：{what}"
+
+    texts = ("今天真开心", "雨下了三天", "他又迟到了", "终于放假了", "饭菜凉透了")
+    pair = [(asked(each), None) for each in texts[:2]]
+    other = rows(context_of(), (None, asked(texts[2]), None))
+    alone = scored(Contamination(question=1.0), other, context_of(exam=pair[:1]))
+    assert alone["reason"].to_list() == ["an exam question with some characters changed"]
+    with_seeds = context_of([(asked(each), None) for each in texts[3:]], exam=pair[:1])
+    for context in (context_of(exam=pair), with_seeds):
+        assert scored(Contamination(question=1.0), other, context)["reason"].to_list() == [None]

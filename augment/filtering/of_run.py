@@ -18,8 +18,8 @@ from augment.filtering.dataset import BEFORE, BLOCK, Dataset
 from augment.lineage import REJECTED_ROWS, ROWS, parent_of
 from augment.manifest import holds_pictures, manifest_of
 from augment.records import CONTENT, POSITION, REVIEWED, SCHEMA, VERDICT
-from augment.reopen import further_exams, reopened
-from augment.review.guard import GUARD, exam_copies
+from augment.reopen import beside_exam, further_exams, reopened
+from augment.review.guard import GUARD
 from augment.sources import open_source
 from filters import TABLE, Context
 from filters.chain import chain_of
@@ -89,7 +89,7 @@ def of_run(folder: Path, path: Path | None = None, exam: str | None = None) -> D
 
 def _copies(seeds: pl.DataFrame, exam: pl.DataFrame) -> pl.Series:
     """The ids of the seeds that (nearly) repeat a row of the exam."""
-    return seeds.filter(exam_copies(seeds, exam).is_not_null())["id"]
+    return seeds.filter(beside_exam(seeds, exam)["dropped_by"].is_not_null())["id"]
 
 
 def _withheld(seeds: pl.DataFrame, struck: pl.Series) -> pl.DataFrame:
