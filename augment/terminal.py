@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from typing import Any
 
 from rich.console import Console
 from rich.live import Live
@@ -90,6 +91,18 @@ def announce(plan: Plan, console: Console) -> None:
         console.print(note, highlight=False, soft_wrap=True, markup=False)
 
 
+def print_dropped(counts: dict[str, Any], console: Console) -> None:
+    """Who dropped how many rows and why, the most first; nothing where nothing was dropped."""
+    dropped = [(name, reason, rows) for name, each in counts["rejected"].items() for reason, rows in each.items()]
+    dropped += [("failed", reason, rows) for reason, rows in counts["failures"].items()]
+    if dropped:
+        table = Table("dropped by", "reason", "rows", box=None)
+        table.columns[2].justify = "right"
+        for name, reason, rows in sorted(dropped, key=lambda each: -each[2]):
+            table.add_row(name, reason, f"{rows:,}")
+        console.print(table)
+
+
 def print_summary(summary: Summary, console: Console) -> None:
     """Both accounts, what was dropped by whom, what is short, and what was paid."""
 
@@ -106,14 +119,7 @@ def print_summary(summary: Summary, console: Console) -> None:
         f" + {total_rejected(counts):,} rejected + {counts['failed']:,} failed"
         + (f" ({counts['carried']:,} carried over)" if counts["carried"] else "")
     )
-    dropped = [(name, reason, rows) for name, each in counts["rejected"].items() for reason, rows in each.items()]
-    dropped += [("failed", reason, rows) for reason, rows in counts["failures"].items()]
-    if dropped:
-        table = Table("dropped by", "reason", "rows", box=None)
-        table.columns[2].justify = "right"
-        for name, reason, rows in sorted(dropped, key=lambda each: -each[2]):
-            table.add_row(name, reason, f"{rows:,}")
-        console.print(table)
+    print_dropped(counts, console)
     for line in remarks(counts):
         say(line)
     for line in harsh(counts.get("sieve", [])):

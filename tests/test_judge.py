@@ -10,7 +10,7 @@ import orjson
 import polars as pl
 import pytest
 
-from augment.errors import EngineError, RecipeError
+from augment.errors import EngineError, Interrupted, RecipeError
 from augment.executors import spreading
 from augment.records import Reply
 from filters.chain import chain_of
@@ -217,6 +217,8 @@ def test_an_llm_is_opened_once_and_can_be_drained(server):
     scored(judge(server, votes=2), rows(context, ("s0", KEPT, None)), context)
     (engine,) = engines_of(context)
     engine.drain()
+    with pytest.raises(Interrupted):
+        scored(judge(server), rows(context, ("s0", "夜里睡不着，怎么办？", None)), context)
 
 
 @pytest.mark.usefixtures("place")

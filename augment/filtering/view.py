@@ -12,6 +12,7 @@ from augment.filtering.edition import Filtered
 from augment.sieve import harsh
 from augment.summary import remarks, total_rejected
 from augment.tables import one_line
+from augment.terminal import print_dropped
 
 _LONGEST = 110
 
@@ -31,13 +32,7 @@ def print_filtered(done: Filtered, console: Console) -> None:
     )
     if moved:
         say(f"beside {moved['from']}: {moved['let_in']:,} let in, {moved['put_out']:,} put out")
-    dropped = [(name, reason, rows) for name, each in counts["rejected"].items() for reason, rows in each.items()]
-    if dropped:
-        table = Table("dropped by", "reason", "rows", box=None)
-        table.columns[2].justify = "right"
-        for name, reason, rows in sorted(dropped, key=lambda each: -each[2]):
-            table.add_row(name, reason, f"{rows:,}")
-        console.print(table)
+    print_dropped(counts, console)
     for line in remarks(counts):
         say(line)
     for line in harsh(counts["sieve"]):
