@@ -324,11 +324,20 @@ def test_no_vector_is_paid_for_again_after_a_kill(home):
         process.wait()
         kept = stored(home)
         assert 0 < kept < 3000
-        before = server.stats()["embedded"]
+        before = settled(server)
         assert made(texts, "openai:test-model", server.url).any(axis=1).all()
         after = server.stats()["embedded"]
     assert sum(after.values()) - sum(before.values()) == 3000 - kept
     assert sum(each - 1 for each in after.values()) <= 16 * 32, "more than was in flight was paid for twice"
+
+
+def settled(server) -> dict[str, int]:
+    """How often each text was embedded, once the server has taken up all that was on its way to it."""
+    seen: dict[str, int] = {}
+    while (now := server.stats()["embedded"]) != seen:
+        seen = now
+        time.sleep(1)
+    return seen
 
 
 def stored(home: Path) -> int:
