@@ -314,6 +314,7 @@ def test_the_page_works_by_keyboard(page, made):
     chosen = "document.querySelector('#list [aria-selected=true]')?.getAttribute('aria-posinset')"
     for key, place in (("ArrowDown", 2), ("ArrowDown", 3), ("ArrowUp", 2), ("End", len(rows)), ("Home", 1)):
         found.keyboard.press(key)
+        found.wait_for_function(f"{chosen} === '{place}'")  # a list that is scrolled is drawn anew
         assert found.evaluate(chosen) == str(place), key
         active = found.evaluate("document.getElementById('list').getAttribute('aria-activedescendant')")
         assert found.evaluate(f"document.getElementById('{active}').getAttribute('aria-selected')") == "true"
