@@ -84,21 +84,19 @@ class Dataset:
 _NOTHING = object()
 
 
-def sifted(
-    dataset: Dataset, chain: Chain, context: Context, held: frozenset[str] | None = None
-) -> Iterator[pl.DataFrame]:
-    """The blocks as the chain leaves them, before its selections; filters `held` are not asked for scores again.
+def sifted(dataset: Dataset, chain: Chain, context: Context) -> Iterator[pl.DataFrame]:
+    """The blocks as the chain leaves them, before its selections; what has its scores already is not scored again.
 
     They have the column `BEFORE` besides: whether the row was kept until now.
     """
-    known = dataset.held(chain) if held is None else held
+    held = dataset.held(chain)
     for candidates in dataset.blocks():
         block = candidates
         if BEFORE not in block.columns:
             block = candidates.with_columns(pl.col("dropped_by").is_null().alias(BEFORE))
         settled = block.select(dataset.settled()).to_series()
         fixed, rows = block.filter(settled), block.filter(~settled)
-        out = chain.sift(rows.drop(VERDICT), context, known)
+        out = chain.sift(rows.drop(VERDICT), context, held)
         if "reviewed" in out.columns:
             out = prevailing(out, context.exam)
         yield pl.concat([out, fixed], how="diagonal")

@@ -109,14 +109,21 @@ class _Rows:
     def curated(self) -> Iterator[pl.DataFrame]:
         for first, rows in self._blocks():
             kept = rows.filter(pl.col("dropped_by").is_null())
-            seeds = self.dataset.seeds.slice(first, self._step)
-            places = pl.int_range(first, first + len(seeds), dtype=pl.Int64, eager=True)
-            yield pl.concat([with_places(seeds, places), kept], how="diagonal").sort("_position", "_candidate")
+            seeds = self._seeds.filter(pl.col("_position").is_between(first, first + self._step - 1))
+            yield pl.concat([seeds, kept], how="diagonal").sort("_position", "_candidate")
 
     def rejected(self) -> Iterator[pl.DataFrame]:
         yield self.dataset.lost
         for _, rows in self._blocks():
             yield rows.filter(pl.col("dropped_by").is_not_null())
+
+    @cached_property
+    def _seeds(self) -> pl.DataFrame:
+        """The seeds that are published, each in its place before its candidates."""
+        owners = self.dataset.owners
+        known = {} if owners is None else {id: place for place, id in enumerate(owners)}
+        places = pl.Series([known[id] for id in self.dataset.seeds["id"]], dtype=pl.Int64)
+        return with_places(self.dataset.seeds, places)
 
     @cached_property
     def _step(self) -> int:

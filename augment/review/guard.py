@@ -30,7 +30,7 @@ def exam_copies(rows: pl.DataFrame, exam: pl.DataFrame) -> pl.Series:
 def prevailing(rows: pl.DataFrame, exam: pl.DataFrame) -> pl.DataFrame:
     """The sifted rows, those that people accepted or edited kept whatever a filter says, unless they copy the exam.
 
-    They are held against the exam here because a row that an early filter drops is never compared with it.
+    They are held against the exam here because a chain need not have the filter that does so.
     """
     numbered = rows.with_row_index("_row")
     prevails = _prevails()

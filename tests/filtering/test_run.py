@@ -210,6 +210,8 @@ def test_a_seed_that_is_in_a_later_exam_goes_with_all_its_variants(augment, plac
     after, rejected = curated(place / done["path"]), out(place / done["path"])
     assert seed["id"] not in {*after["id"], *after["parents"].list.first().drop_nulls()}
     assert len(after) == len(rows) - 3
+    owners = after.select(pl.coalesce(pl.col("parents").list.first(), "id"))["parents"].to_list()
+    assert owners == [each for each in dict.fromkeys(owners) for _ in range(3)], "a seed, then its variants"
     hidden = rejected.filter(pl.col("id") == seed["id"]).row(0, named=True)
     assert (hidden["reason"], hidden["prompt"], hidden["response"]) == ("in the exam", None, None)
     made_of_it = rejected.filter(pl.col("parents").list.first() == seed["id"])
