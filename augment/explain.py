@@ -12,7 +12,7 @@ from augment.errors import RecipeError, RunError
 from augment.images.store import pictures
 from augment.manifest import manifest_of
 from augment.places import home
-from augment.records import PICTURE, REVIEWED, SCHEMA, VERDICT
+from augment.records import PICTURE, REVIEWED, SCHEMA, VERDICT, WRITTEN
 from augment.replies import ReplyStore
 from augment.review.verdicts import Verdicts
 from augment.runs import finished_runs
@@ -55,7 +55,7 @@ def story(id: str, run: Path | None) -> dict[str, Any]:
     """
     folder, row = find_row(id, run)
     parents = [_parent(folder, each) for each in row["parents"] or []]
-    known = {**SCHEMA, **PICTURE, **VERDICT, **REVIEWED}
+    known = {**SCHEMA, **PICTURE, **WRITTEN, **VERDICT, **REVIEWED}
     scores = {name: value for name, value in row.items() if name not in known and value is not None}
     dropped = row.get("dropped_by")
     told: dict[str, Any] = {

@@ -6,10 +6,11 @@ seeds that are still there from the newest of them, and makes variants only for 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
@@ -17,7 +18,7 @@ from augment.errors import RunError
 from augment.images.gallery import taken_down
 from augment.images.store import pictures
 from augment.manifest import MANIFEST, digest_of, manifest_of
-from augment.records import PARENT, PICTURE, POSITION, REVIEWED
+from augment.records import PARENT, POSITION, REVIEWED
 from augment.review.verdicts import REJECTED, REVIEW, ROW, Verdicts
 
 if TYPE_CHECKING:
@@ -105,8 +106,8 @@ def ancestors(folder: Path) -> Iterator[Path]:
         yield folder
 
 
-def rows_of(parent: Parent, pictured: bool = False) -> Iterator[pl.DataFrame]:
-    """The parent's variants as its reviewers want them (columns of `ROW`, and of `PICTURE`), block by block.
+def rows_of(parent: Parent, columns: Mapping[str, Any] = MappingProxyType({})) -> Iterator[pl.DataFrame]:
+    """The parent's variants as its reviewers want them (those of `ROW`, and `columns` besides), block by block.
 
     Those that it published come in its order, with a verdict where people reject them; then, of those it rejected, the
     ones that people accept or keep out; then accepted ones that only older versions hold.
@@ -115,13 +116,13 @@ def rows_of(parent: Parent, pictured: bool = False) -> Iterator[pl.DataFrame]:
 
     met: set[str] = set()
     verdicts = parent.verdicts
-    schema = {**ROW, **(PICTURE if pictured else {})}
+    schema = {**ROW, **columns}
     for name in (ROWS, REJECTED_ROWS):
         if name == REJECTED_ROWS and not verdicts:
             return
         with pq.ParquetFile(parent.folder / name) as file:
-            columns = [each for each in file.schema_arrow.names if each in schema]
-            for batch in file.iter_batches(BLOCK, columns=columns):
+            wanted = [each for each in file.schema_arrow.names if each in schema]
+            for batch in file.iter_batches(BLOCK, columns=wanted):
                 frame = pl.concat(
                     [pl.DataFrame(schema=schema), pl.DataFrame(pl.from_arrow(batch))], how="diagonal"
                 ).filter(pl.col("generator") != "seed")
@@ -152,8 +153,8 @@ def carried(plan: Plan) -> Iterator[pl.DataFrame]:
     )
     known = seeds["_seed"].implode()
     names = list(ROW) if plan.parent.verdicts else [name for name in ROW if name not in REVIEWED]
-    names += PICTURE if plan.pictured else ()
-    for block in rows_of(plan.parent, plan.pictured):
+    names += plan.content_columns
+    for block in rows_of(plan.parent, plan.content_columns):
         frame = block.filter(pl.col("parents").list.eval(pl.element().is_in(known)).list.all())
         placed = frame.with_columns(pl.col("parents").list.first().alias("_seed")).join(
             seeds, on="_seed", maintain_order="left"

@@ -16,6 +16,7 @@ from typing import Any, Protocol, TypeVar
 import polars as pl
 
 from augment.ahead import ahead
+from augment.asking import Steps, walk
 from augment.errors import Interrupted
 from augment.executors import Answer, Answered, answering, local
 from augment.executors.local import drafts_of
@@ -28,8 +29,8 @@ from augment.publish import Workshop
 from augment.quota import Quota
 from augment.records import (
     CONTENT,
+    FINISHED,
     PARENT,
-    PICTURE,
     POSITION,
     SCHEMA,
     UNUSABLE,
@@ -46,10 +47,6 @@ from augment.summary import FAILED, Summary, Tally, checks_of, summarise
 from filters import Context
 
 log = logging.getLogger(__name__)
-
-FINISHED = frozenset({"stop", "eos", "eos_token", "stop_sequence", "end_turn"})
-"""Finish reasons of a whole answer; any other reply may be half an answer and is never data."""
-
 
 AHEAD = 8
 """Shards that may be answered before they are sifted: some seconds of a fast engine's work, and little memory."""
@@ -188,13 +185,18 @@ def read(plan: Plan, answered: Answered, store: ReplyStore) -> pl.DataFrame:
     """The shard's candidates, one line a request; those that hold no row have their verdict already."""
     asked = list(plan.requests(answered.shard, drafts_of(plan, answered, store)))
     replies = {**store.answered(each.request for each in asked), **answered.replies}
+    walk([each.steps for each in asked if each.steps], lambda some: {**store.answered(some), **answered.replies})
     places = (
         (position, candidate)
         for position, first, count in answered.shard.asks
         for candidate in range(first, first + count)
     )
     lines = []
-    for (record, generator, request, instead), (position, candidate) in zip(asked, places, strict=True):
+    for (record, generator, request, instead, steps), (position, candidate) in zip(asked, places, strict=True):
+        if steps is not None:
+            parent = {"parent_prompt": record.prompt or None, "parent_response": record.response}
+            lines.append({**_stepped(plan, steps), **parent, "_position": position, "_candidate": candidate})
+            continue
         reply = instead if instead is not None else replies.get(request.key)
         if reply is None and answers_itself(generator):
             reply = generator.answer(request)
@@ -205,7 +207,7 @@ def read(plan: Plan, answered: Answered, store: ReplyStore) -> pl.DataFrame:
         line = _line(plan, record, generator, request, reply)
         parent = {"parent_prompt": record.prompt or None, "parent_response": record.response}
         lines.append({**line, **parent, "_position": position, "_candidate": candidate})
-    content = {**SCHEMA, **VERDICT, **(PICTURE if plan.pictured else {})}
+    content = {**SCHEMA, **VERDICT, **plan.content_columns}
     return pl.DataFrame(lines, schema={**content, **PARENT, **POSITION})
 
 
@@ -227,8 +229,22 @@ def _unfinished(reply: Reply) -> Rejected | None:
     return Rejected(reasons.get(reply.finish, f"ended by {reply.finish}"))
 
 
-def _line(plan: Plan, record: Row, generator: Generator, request: Request, reply: Reply | Rejected) -> dict[str, Any]:
-    """One candidate as a line of the candidates' frame."""
+def _stepped(plan: Plan, steps: Steps) -> dict[str, Any]:
+    """One candidate that was asked for in several steps, as a line: the last request's, all tokens and templates."""
+    end = steps.end
+    if end is None:
+        raise AssertionError(f"no reply for {steps.generator.name} k={steps.k} of {steps.record.id}")
+    line = _line(plan, steps.record, steps.generator, steps.request, end)
+    told = {"tokens_in": sum(each.tokens_in for each in steps.replies)}
+    told["tokens_out"] = sum(each.tokens_out for each in steps.replies)
+    templates = dict.fromkeys(each.template for each in steps.asked)
+    return {**line, **(told if steps.replies else {}), "template": " > ".join(templates)}
+
+
+def _line(
+    plan: Plan, record: Row, generator: Generator, request: Request, reply: Reply | Rejected | Row
+) -> dict[str, Any]:
+    """One candidate as a line of the candidates' frame; a `Row` has been read already."""
     line: dict[str, Any] = {
         "parents": [record.id],
         "source": plan.source.name,
@@ -245,6 +261,8 @@ def _line(plan: Plan, record: Row, generator: Generator, request: Request, reply
     }
     if isinstance(reply, Rejected):
         return {**line, "id": request.key[:16], "dropped_by": "reply", "reason": reply.reason}
+    if isinstance(reply, Row):
+        return {**line, **_content(plan, record, request, reply)}
     line |= {"tokens_in": reply.tokens_in, "tokens_out": reply.tokens_out}
     if reply.error is not None:
         reason, _, detail = reply.error.partition(": ")
@@ -254,9 +272,18 @@ def _line(plan: Plan, record: Row, generator: Generator, request: Request, reply
     if isinstance(made, Rejected):
         verdict = {"dropped_by": "reply", "reason": made.reason, "detail": reply.text[:500]}
         return {**line, "id": request.key[:16], **verdict}
-    content = {name: getattr(made, name) for name in (*CONTENT, *(PICTURE if plan.pictured else ()))}
+    return {**line, **_content(plan, record, request, made)}
+
+
+def _content(plan: Plan, record: Row, request: Request, made: Row) -> dict[str, Any]:
+    """What a variant holds, its id and its parents."""
+    content = {name: getattr(made, name) for name in (*CONTENT, *plan.content_columns)}
     if plan.pictured:
         content["prompt"] = made.prompt or None
-        line["parents"] = [record.id, *made.partners]
     told = (made.prompt, made.response, *((made.pixels, made.label, made.caption) if plan.pictured else ()))
-    return {**line, "id": variant_id(record.id, request.generator, request.k, *told), **content}
+    if made.label != record.label and not plan.pictured:
+        told = (*told, made.label)
+    if made.messages is not None:
+        told = (*told, made.messages)
+    id = variant_id(record.id, request.generator, request.k, *told)
+    return {"id": id, "parents": [record.id, *made.partners], **content}

@@ -15,12 +15,13 @@ import polars as pl
 from augment.asking import Ask, Seeds, asks, words
 from augment.engines import Engine, EngineOptions, open_engine
 from augment.errors import RecipeError
-from augment.generators import Generator, answers_itself
+from augment.generators import Generator, answers_itself, tasks_of
+from augment.generators.auto import AUTO, suited
 from augment.images.exam import without_exam_pictures
 from augment.lineage import Parent, newest
 from augment.places import RUNS
 from augment.recipe import ImageRecipe, Recipe
-from augment.records import CONTENT, PICTURE, REVIEWED, Reply, Request, fingerprint
+from augment.records import CONTENT, PICTURE, REVIEWED, WRITTEN, Reply, Request, fingerprint
 from augment.reopen import sources_of
 from augment.resolved import resolved
 from augment.review.verdicts import Verdicts
@@ -134,10 +135,17 @@ class Plan:
         return self.parent.verdicts if self.parent else Verdicts()
 
     @property
+    def content_columns(self) -> dict[str, Any]:
+        """What a row has besides the columns of every dataset: of pictures, or what generators of text add."""
+        if self.pictured:
+            return PICTURE
+        added = {name for each in self.generators for name in getattr(each, "adds", ())}
+        return {name: kind for name, kind in WRITTEN.items() if name in added}
+
+    @property
     def columns(self) -> dict[str, Any]:
         """What a published row has besides the columns of every dataset: its scores, and marks of its reviewers."""
-        pictures = PICTURE if self.pictured else {}
-        return {**pictures, **self.chain.scores, **(REVIEWED if self.verdicts else {})}
+        return {**self.content_columns, **self.chain.scores, **(REVIEWED if self.verdicts else {})}
 
     @property
     def _what(self) -> dict[str, Any]:
@@ -152,7 +160,8 @@ class Plan:
         """What the filters may look at; with a fresh memory."""
         adds = frozenset(each.name for each in self.generators if each.adds_facts)
         keeps = frozenset(each.name for each in self.generators if getattr(each, "keeps_label", True))
-        return Context(seeds=self.seeds, exam=self.exam, adds_facts=adds, keeps_label=keeps)
+        new = frozenset(each.name for each in self.generators if getattr(each, "makes_new", False))
+        return Context(seeds=self.seeds, exam=self.exam, adds_facts=adds, keeps_label=keeps, makes_new=new)
 
     def turn(self, candidate: int) -> tuple[Generator, int]:
         """Who makes a seed's candidate number `candidate`, and which of its own variants that is.
@@ -215,8 +224,14 @@ def make_plan(recipe: Recipe, engine: Engine | None, llm: Engine | None = None) 
         SourceError: the source cannot be read.
         EngineError: the engine draws, and not what a generator asks for.
     """
+    opened = None
+    if recipe.modality == "text" and recipe.generators == AUTO:
+        opened = sources_of(recipe)
+        recipe = recipe.model_copy(update={"generators": suited(opened[0].seeds, recipe.llm is not None)})
     weights, chosen, chain = resolved(recipe)
-    source, exam = sources_of(recipe)
+    if all(tasks_of(each) == ("documents",) for each in chosen):  # passages train nobody by themselves
+        recipe = recipe.model_copy(update={"without_seeds": True})
+    source, exam = opened or sources_of(recipe)
     if recipe.modality != "text":
         source = without_exam_pictures(source, exam)
     seeds = source.seeds.head(recipe.limit) if recipe.limit else source.seeds
@@ -228,6 +243,8 @@ def make_plan(recipe: Recipe, engine: Engine | None, llm: Engine | None = None) 
                 raise RecipeError(f"generator '{each.name}' needs the column '{column}', which {source.name} lacks")
         if (check := getattr(engine, "check", None)) and getattr(each, "kind", ""):
             check(each.kind)  # type: ignore[attr-defined]
+        if fits := getattr(each, "fits", None):
+            fits(seeds)
         if getattr(each, "looks_at", "") == "partner" and len(seeds) < 2:
             raise RecipeError(f"generator '{each.name}' mixes two rows, and {source.name} has one; give more rows")
     per_seed = int(recipe.n[:-1]) if recipe.n.endswith("x") else None

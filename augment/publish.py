@@ -21,7 +21,7 @@ from augment.images.store import Pictures, pictures
 from augment.lock import LOCK, Lock
 from augment.manifest import MANIFEST, digest_of, manifest_of, settle
 from augment.plan import Plan
-from augment.records import PICTURE, POSITION, SCHEMA, VERDICT
+from augment.records import POSITION, SCHEMA, VERDICT
 from augment.review.decisions import REVIEWED_FILE
 from augment.summary import Summary
 
@@ -204,7 +204,7 @@ class Workshop:
     def _blocks(self, plan: Plan) -> Iterator[tuple[pl.DataFrame, pl.DataFrame]]:
         """A stretch of seeds and all their candidates, in order, then the next."""
         step = max(1, BLOCK * len(plan.seeds) // (len(plan.seeds) + plan.total))
-        content = {**SCHEMA, **VERDICT, **(PICTURE if plan.pictured else {})}
+        content = {**SCHEMA, **VERDICT, **plan.content_columns}
         for start, rows in self.blocks(len(plan.seeds), step, content):
             yield plan.seeds.slice(start, step), rows
 

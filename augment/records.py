@@ -52,6 +52,17 @@ PICTURE: dict[str, Any] = {
 """What a row of images has besides: the digest of its decoded pixels and its size in pixels, its mask (a picture),
 its boxes (JSON, see `augment.images.boxes`), and the id of the row that is its hard negative."""
 
+WRITTEN: dict[str, Any] = {
+    "context": pl.String,
+    "span": pl.String,
+    "messages": pl.String,
+    "soft_label": pl.String,
+    "confidence": pl.Float64,
+}
+"""What rows of some text generators have besides (those that they name in `adds`): the passage that a question is about
+and the words of it that support the answer, a conversation (JSON, a list of {"role", "content"}), the share of each
+label (JSON, adding up to 1), and how sure the label is, from 0 to 1."""
+
 VERDICT: dict[str, Any] = {"dropped_by": pl.String, "reason": pl.String, "detail": pl.String}
 """What `rejected.parquet` has besides: who dropped the row, why, and the place or message if there is one."""
 
@@ -76,7 +87,8 @@ class Row:
     """The content of one record, as a generator sees and returns it.
 
     `image` and `mask` are names in the picture store (`augment.images.store`); `partners` are the ids of further
-    parents of a generated row, those that it was mixed with.
+    parents of a generated row, those that it was mixed with. The fields of `WRITTEN` are null but in rows that a
+    generator made that `adds` them.
     """
 
     id: str
@@ -92,6 +104,11 @@ class Row:
     boxes: str | None = None
     negative: str | None = None
     partners: tuple[str, ...] = ()
+    context: str | None = None
+    span: str | None = None
+    messages: str | None = None
+    soft_label: str | None = None
+    confidence: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,6 +210,8 @@ class Request:
         ).decode()
 
 
+FINISHED = frozenset({"stop", "eos", "eos_token", "stop_sequence", "end_turn"})
+"""`finish` of a whole answer; any other reply may be half an answer and is never data."""
 UNUSABLE = "unusable"
 """`finish` of an answer that was paid for and holds nothing to read, however often it was asked."""
 

@@ -8,6 +8,8 @@ from typing import Any, cast
 from augment import generators
 from augment.errors import RecipeError
 from augment.generators import Generator, answers_itself, modalities_of
+from augment.generators.auto import AUTO
+from augment.generators.chained import Chained
 from augment.images.subjects import read_subjects
 from augment.recipe import ImageRecipe, Recipe
 from filters.chain import Chain, chain_of
@@ -19,9 +21,12 @@ def resolved(recipe: Recipe) -> tuple[dict[str, int], tuple[Generator, ...], Cha
     Raises:
         RecipeError: a name or setting is unknown, or keys do not go together.
     """
+    if recipe.generators == AUTO:  # settled once the source is read (`make_plan`)
+        recipe = recipe.model_copy(update={"generators": []})
     weights = recipe.weights()
     chosen = tuple(_generator(recipe, name) for name in weights)
-    settings = {name: each for name, each in recipe.settings.items() if name not in weights}
+    parts = {part for name in weights for part in name.split("+")}
+    settings = {name: each for name, each in recipe.settings.items() if name not in parts}
     chain = chain_of(recipe.filters, settings, recipe.modality)
     for each in chosen:
         _check_can_ask(recipe, each)
@@ -35,11 +40,15 @@ def resolved(recipe: Recipe) -> tuple[dict[str, int], tuple[Generator, ...], Cha
 
 
 def _generator(recipe: Recipe, name: str) -> Generator:
-    """The generator called `name`, with the recipe's settings for it.
+    """The generator called `name`, with the recipe's settings for it; of `paraphrase+answer` the chain.
 
     Raises:
         RecipeError: there is none, or it belongs to another verb, or a setting is wrong.
     """
+    if "+" in name:
+        if recipe.modality != "text":
+            raise RecipeError(f"--generators {name}: generators are chained by augment text alone; name one")
+        return cast("Generator", Chained.of([_generator(recipe, part) for part in name.split("+")], recipe.seed))
     kind = generators.TABLE.load(name)
     if recipe.modality not in modalities_of(kind):
         known = [each for each, _ in generators.TABLE.items() if recipe.modality in modalities_of(_)]

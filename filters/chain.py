@@ -152,6 +152,11 @@ def with_parents(frame: pl.DataFrame, context: Context) -> pl.DataFrame:
     if "parent_prompt" not in frame.columns:
         texts = {"parent_prompt": "prompt", "parent_response": "response"}
         joined = _looked_up(joined, context.seeds, texts)
+    if context.makes_new:
+        new = pl.col("generator").is_in(sorted(context.makes_new)).fill_null(False)
+        joined = joined.with_columns(
+            pl.when(~new).then(name).alias(name) for name in ("parent_prompt", "parent_response")
+        )
     if "pixels" in frame.columns:
         joined = _looked_up(joined.drop(PICTURED, strict=False), context.seeds, PICTURED)
     orphan = pl.col("parent_prompt").is_null()

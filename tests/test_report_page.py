@@ -308,7 +308,9 @@ def test_the_page_works_by_keyboard(page, made):
     assert found.evaluate("document.activeElement.id") == "search"
     found.keyboard.type("a/b")
     assert found.input_value("#search") == "a/b", "in a field, / is a letter"
-    assert settled(found, 0) == 0  # typing is searched for a moment later: wait, or that search comes amid the keys below
+    assert (
+        settled(found, 0) == 0
+    )  # typing is searched for a moment later: wait, or that search comes amid the keys below
     found.fill("#search", "")
     assert settled(found, len(rows)) == len(rows)
     found.focus("#list")

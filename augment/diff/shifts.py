@@ -10,7 +10,7 @@ from typing import Any
 import polars as pl
 
 from augment.errors import RunError
-from augment.records import PICTURE, REVIEWED, SCHEMA, VERDICT
+from augment.records import PICTURE, REVIEWED, SCHEMA, VERDICT, WRITTEN
 
 _SPREAD = ("n", "mean", "median", "p10", "p90")
 
@@ -61,7 +61,7 @@ class Pair:
 
     def score_columns(self, side: int) -> dict[str, pl.DataType]:
         """What a file has besides the columns of every dataset and the marks of reviewers, with its types."""
-        known = {**SCHEMA, **PICTURE, **VERDICT, **REVIEWED}
+        known = {**SCHEMA, **PICTURE, **WRITTEN, **VERDICT, **REVIEWED}
         return {name: kind for name, kind in self._schemas[side].items() if name not in known}
 
     def common_types(self, names: Iterable[str]) -> dict[str, pl.DataType]:

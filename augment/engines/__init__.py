@@ -98,8 +98,11 @@ class Engine(Protocol):
         """
         ...
 
-    def generate(self, requests: Iterable[Request], keep: Keep = forget) -> Iterator[Reply]:
+    def generate(self, requests: Iterable[Request | None], keep: Keep = forget) -> Iterator[Reply]:
         """One reply a request, in the order they finish; requests are drawn in the caller's thread, as slots come free.
+
+        None among the requests is a pause: there is nothing to ask until another reply was yielded. It comes only while
+        replies are outstanding: an engine that answers in batches answers what it has then.
 
         `keep` is called with each reply before anything else is done with it, so that what is paid for is safe
         while the caller is busy. A request that fails for good yields a Reply with `error` set.
@@ -115,6 +118,21 @@ class Engine(Protocol):
     def drain(self) -> None:
         """Take no further request; those in flight are still answered. Callable from any thread."""
         ...
+
+
+def batch_of(source: Iterator[Request | None], most: int) -> list[Request]:
+    """The next requests for an engine that answers in batches: `most`, or fewer before a pause; none at the end."""
+    found: list[Request] = []
+    while len(found) < most:
+        each = next(source, _END)
+        if each is _END or (each is None and found):
+            break
+        if isinstance(each, Request):
+            found.append(each)
+    return found
+
+
+_END = object()
 
 
 def draws(engine: Engine | type[Engine]) -> bool:

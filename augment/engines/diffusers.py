@@ -68,7 +68,7 @@ class Diffusers:
             dtype = "bfloat16" if torch.cuda.is_available() else "float32"
         return cls(found.name, fingerprint(found.identity, dtype)[:16], found, dtype, options)
 
-    def generate(self, requests: Iterable[Request], keep: Keep = forget) -> Iterator[Reply]:
+    def generate(self, requests: Iterable[Request | None], keep: Keep = forget) -> Iterator[Reply]:
         """Replies batch by batch; a batch is drawn as soon as one is full, or no more may be waited for.
 
         Raises:

@@ -61,7 +61,7 @@ class Echo:
         """An echo; there is nothing to reach, so nothing can fail."""
         return cls(model or cls.model)
 
-    def generate(self, requests: Iterable[Request], keep: Keep = forget) -> Iterator[Reply]:
+    def generate(self, requests: Iterable[Request | None], keep: Keep = forget) -> Iterator[Reply]:
         """One reply a request, in order; a token is a character."""
         source = iter(requests)
         while not self._drained:
@@ -69,6 +69,8 @@ class Echo:
                 request = next(source)
             except StopIteration:
                 return
+            if request is None:
+                continue
             text = answer(request.messages, request.schema, request.seed)
             asked = sum(len(content) for _, content in request.messages)
             finish = "stop" if len(text) <= request.max_tokens else "length"

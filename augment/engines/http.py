@@ -112,7 +112,7 @@ class Client:
         self._answered = 0
         self._urls: dict[str, URL] = {}
 
-    def generate(self, requests: Iterable[Request], keep: Keep = forget) -> Iterator[Reply]:
+    def generate(self, requests: Iterable[Request | None], keep: Keep = forget) -> Iterator[Reply]:
         """Replies as they finish; at most twice as many requests as slots are drawn and not yet yielded.
 
         `requests` is iterated in the calling thread. Closing the iterator abandons what is in flight;

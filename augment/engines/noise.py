@@ -47,7 +47,7 @@ class Noise:
         """A fake; there is nothing to reach, so nothing can fail."""
         return cls(model or cls.model)
 
-    def generate(self, requests: Iterable[Request], keep: Keep = forget) -> Iterator[Reply]:
+    def generate(self, requests: Iterable[Request | None], keep: Keep = forget) -> Iterator[Reply]:
         """One reply a request, in order."""
         source = iter(requests)
         while not self._drained:
@@ -55,6 +55,8 @@ class Noise:
                 request = next(source)
             except StopIteration:
                 return
+            if request is None:
+                continue
             reply = _reply(request)
             keep(request, reply)
             yield reply

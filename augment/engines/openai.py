@@ -60,7 +60,7 @@ class OpenAI:
         """Answers to schema requests, by how the schema was asked for: "schema" or "prompt"."""
         return self._dialect.rungs
 
-    def generate(self, requests: Iterable[Request], keep: Keep = forget) -> Iterator[Reply]:
+    def generate(self, requests: Iterable[Request | None], keep: Keep = forget) -> Iterator[Reply]:
         """Replies as they finish; at most twice as many requests as slots are drawn and not yet yielded.
 
         Raises:

@@ -75,7 +75,7 @@ class OpenAIImages:
                 log.warning("%s", error)
         return cls(model, server, options, revision, served, server.declared(WORDS, EDITS))
 
-    def generate(self, requests: Iterable[Request], keep: Keep = forget) -> Iterator[Reply]:
+    def generate(self, requests: Iterable[Request | None], keep: Keep = forget) -> Iterator[Reply]:
         """Pictures as they are drawn; at most twice as many requests as slots are drawn and not yet yielded.
 
         Raises:

@@ -54,7 +54,7 @@ class Slots:
         self._draining = True
         self._done.put(_WAKE)
 
-    def answer(self, requests: Iterable[Request]) -> Iterator[Reply]:
+    def answer(self, requests: Iterable[Request | None]) -> Iterator[Reply]:
         """Replies in the order they finish; at most `AHEAD` × count requests are drawn and not yet yielded."""
         source = iter(requests)
         thread = threading.Thread(target=self._run, name="augment-slots", daemon=True)
@@ -70,18 +70,21 @@ class Slots:
         finally:
             self._close(thread)
 
-    def _exchange(self, source: Iterator[Request]) -> Iterator[Reply]:
-        outstanding, more, done = 0, True, self._done
+    def _exchange(self, source: Iterator[Request | None]) -> Iterator[Reply]:
+        outstanding, more, paused, done = 0, True, False, self._done
         while True:
             if self._draining:
                 more = False
                 outstanding -= self._withdraw()
             # Draw while there is nothing to hand over, or one for one: neither side starves the other.
-            if more and outstanding < AHEAD * self._count:
+            if more and not paused and outstanding < AHEAD * self._count:
                 try:
                     request = next(source)
                 except StopIteration:
                     more = False
+                    continue
+                if request is None:  # what comes next depends on a reply that is not yet here
+                    paused = True
                     continue
                 outstanding += 1
                 self._submit(request)
@@ -89,12 +92,15 @@ class Slots:
                     continue
             if not outstanding and not more:
                 return
+            if paused and not outstanding:
+                raise AssertionError("a pause while nothing is asked never ends")
             item = done.get()
             if item is _WAKE:
                 continue
             if isinstance(item, BaseException):
                 raise item
             outstanding -= 1
+            paused = False
             yield item
 
     def _submit(self, request: Request) -> None:

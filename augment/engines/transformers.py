@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import orjson
 
-from augment.engines import EngineOptions, Keep, forget
+from augment.engines import EngineOptions, Keep, batch_of, forget
 from augment.engines.chat import SCHEMA_PROMPT
 from augment.errors import FinetuneError, needs
 from augment.records import Reply, Request, fingerprint
@@ -72,7 +72,7 @@ class Transformers:
             name, revision = f"{name}+{adapter.name}", fingerprint(revision, digest, settings)[:16]
         return cls(name, revision, base, adapter, options)
 
-    def generate(self, requests: Iterable[Request], keep: Keep = forget) -> Iterator[Reply]:
+    def generate(self, requests: Iterable[Request | None], keep: Keep = forget) -> Iterator[Reply]:
         """Replies batch by batch, each of at most `concurrency` requests.
 
         Raises:
@@ -80,7 +80,7 @@ class Transformers:
         """
         source = iter(requests)
         while not self._drained:
-            drawn = list(itertools.islice(source, max(1, self.options.concurrency)))
+            drawn = batch_of(source, max(1, self.options.concurrency))
             if not drawn:
                 return
             self._loaded = self._loaded or _load(self.base, self.adapter)

@@ -105,7 +105,7 @@ class Crew:
         for link in self._links:
             link.due = False
 
-    def generate(self, requests: Iterable[Request], keep: Keep) -> Iterator[Reply]:
+    def generate(self, requests: Iterable[Request | None], keep: Keep) -> Iterator[Reply]:
         """One reply a request, as they come; `keep` is called in another thread as soon as one is here.
 
         Raises:
@@ -121,11 +121,19 @@ class Crew:
         for link in self._links:
             link.dismiss()
 
-    def _counted(self, requests: Iterable[Request]) -> Iterator[Request]:
+    def _counted(self, requests: Iterable[Request | None]) -> Iterator[Request | None]:
         for each in requests:
-            self._drawn += 1
+            if each is None:  # workers answer what they have: a batch is not filled
+                self._drawn_all = True
+                self._deal_soon()
+            elif self._drawn_all:
+                self._drawn_all = self._said_all = False
+            self._drawn += each is not None
             yield each
         self._drawn_all = True
+        self._deal_soon()
+
+    def _deal_soon(self) -> None:
         if self._loop is not None:  # else the first request is still to come, and deals
             with contextlib.suppress(RuntimeError):  # the loop has just ended
                 self._loop.call_soon_threadsafe(self._deal)

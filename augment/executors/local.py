@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import deque
-from collections.abc import Callable, Container, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -15,6 +15,7 @@ from augment.generators import answers_itself
 from augment.records import Reply, Request
 
 if TYPE_CHECKING:  # workers import this package, and need none of these
+    from augment.asking import Steps
     from augment.plan import Plan, Shard
     from augment.replies import ReplyStore
     from augment.summary import Tally
@@ -33,7 +34,7 @@ class Answered:
 
 Answer = Callable[["Plan", Iterable["Shard"], "ReplyStore", "Tally"], Iterator[Answered]]
 """Answers shards and yields them in order: here, or by workers."""
-Generate = Callable[[Iterable[Request], Keep], Iterator[Reply]]
+Generate = Callable[[Iterable[Request | None], Keep], Iterator[Reply]]
 """What an engine's `generate` does: replies as they finish, each kept before anything else is done with it."""
 
 
@@ -43,8 +44,8 @@ class _Waiting:
     keys: set[str]
 
 
-Asks = Callable[[Answered], Iterable[Request]]
-"""What of an answered shard is to be asked next."""
+Asks = Callable[[Answered], Iterable["Request | Steps"]]
+"""What of an answered shard is to be asked next: requests, and candidates that ask in several steps."""
 
 
 def local(plan: Plan, shards: Iterable[Shard], store: ReplyStore, tally: Tally) -> Iterator[Answered]:
@@ -63,8 +64,8 @@ def local(plan: Plan, shards: Iterable[Shard], store: ReplyStore, tally: Tally) 
     processes = processes_for(plan.total) if heavy else 1
     if processes > 1:
 
-        def generate(requests: Iterable[Request], _: Keep) -> Iterator[Reply]:
-            return pooled(requests, heavy, processes)
+        def generate(requests: Iterable[Request | None], _: Keep) -> Iterator[Reply]:
+            return pooled(filter(None, requests), heavy, processes)
 
         works = in_order(plan, works, store, tally, generate, lambda work: _of(plan, work, store, heavy))
     return works
@@ -88,9 +89,11 @@ def drafts_of(plan: Plan, work: Answered, store: ReplyStore) -> dict[str, Reply]
 def of_engine(plan: Plan, store: ReplyStore, *, everyone: bool = False) -> Asks:
     """What the plan's engine is asked; `everyone`: generators that answer themselves are asked like it."""
 
-    def asked(work: Answered) -> Iterator[Request]:
-        for _, generator, request, instead in plan.requests(work.shard, drafts_of(plan, work, store)):
-            if instead is None and (everyone if answers_itself(generator) else _draws(plan, request)):
+    def asked(work: Answered) -> Iterator[Request | Steps]:
+        for _, generator, request, instead, steps in plan.requests(work.shard, drafts_of(plan, work, store)):
+            if steps is not None:
+                yield steps
+            elif instead is None and (everyone if answers_itself(generator) else _draws(plan, request)):
                 yield request
 
     return asked
@@ -102,7 +105,7 @@ def _draws(plan: Plan, request: Request) -> bool:
 
 
 def _of(plan: Plan, work: Answered, store: ReplyStore, generators: Container[str]) -> Iterator[Request]:
-    for _, generator, request, instead in plan.requests(work.shard, drafts_of(plan, work, store)):
+    for _, generator, request, instead, _ in plan.requests(work.shard, drafts_of(plan, work, store)):
         if instead is None and generator.name in generators:
             yield request
 
@@ -112,6 +115,8 @@ def in_order(
 ) -> Iterator[Answered]:
     """Answer what `asks` says of each work by `generate`, in one stream of requests that waits for no shard to end.
 
+    A candidate in several steps is asked its next one as soon as the reply before has come, ahead of all that waits.
+
     Requests are drawn, and works yielded, in the caller's thread. Replies of generators that answer themselves are
     not stored and not counted as paid for.
 
@@ -119,37 +124,73 @@ def in_order(
         Interrupted: the stream ended before everything was answered.
         AugmentError: whatever `generate` raises.
     """
+    from augment.asking import walk
+
     remaining = iter(works)
     free = frozenset(each.name for each in plan.generators if answers_itself(each))
     queue: deque[_Waiting] = deque()
-    owners: dict[str, list[_Waiting]] = {}
+    owners: dict[str, list[tuple[_Waiting, Steps | None]]] = {}
+    following: deque[Request] = deque()  # the next steps of candidates
+    afoot: set[int] = set()  # candidates in several steps of which something is asked
     unpaid: set[str] = set()
     shared: set[str] = set()  # an LLM's words for many records: asked once, and no reply of an earlier run
     drawn_all = False
 
-    def unanswered(work: Answered) -> list[Request]:
-        """Puts the work in the queue; its requests that are neither answered nor already asked."""
-        asked = list(asks(work))
-        known = store.answered(each for each in asked if each.generator not in free)
-        tally.replies_reused += len(known.keys() - shared)
-        waiting = _Waiting(work, {each.key for each in asked} - known.keys())
-        queue.append(waiting)
-        fresh = []
+    def known(some: Iterable[Request]) -> Mapping[str, Reply]:
+        found = store.answered(each for each in some if each.generator not in free)
+        tally.replies_reused += len(found.keys() - shared)
+        return found
+
+    def fresh(waiting: _Waiting, asked: Iterable[Request], steps: Steps | None = None) -> Iterator[Request]:
+        """Makes the work wait for requests; those that nobody has asked yet."""
         for each in asked:
-            if each.key in owners:
-                owners[each.key].append(waiting)
-            elif each.key in waiting.keys:
-                owners[each.key] = [waiting]
-                fresh.append(each)
+            waiting.keys.add(each.key)
+            others = owners.setdefault(each.key, [])
+            others.append((waiting, steps))
+            if len(others) == 1:
                 if each.generator in free:
                     unpaid.add(each.key)
-        return fresh
+                yield each
 
-    def drawn(first: list[Request]) -> Iterator[Request]:
+    def onward(waiting: _Waiting, steps: Steps) -> Iterator[Request]:
+        """What a candidate asks now, past all that is answered already."""
+        walk([steps], known)
+        (afoot.add if steps.open else afoot.discard)(id(steps))
+        return fresh(waiting, steps.open, steps)
+
+    def unanswered(work: Answered) -> list[Request]:
+        """Puts the work in the queue; its requests that are neither answered nor already asked."""
+        asked, stepped = [], []
+        for each in asks(work):
+            if isinstance(each, Request):
+                asked.append(each)
+            else:
+                stepped.append(each)
+        here = known(asked)
+        walk(stepped, known)
+        waiting = _Waiting(work, set())
+        queue.append(waiting)
+        found = list(fresh(waiting, [each for each in asked if each.key not in here]))
+        for steps in stepped:
+            found += fresh(waiting, steps.open, steps)
+            if steps.open:
+                afoot.add(id(steps))
+        return found
+
+    def drawn(first: list[Request]) -> Iterator[Request | None]:
         nonlocal drawn_all
-        yield from first
-        for work in remaining:
-            yield from unanswered(work)
+        ready = deque(first)
+        while True:
+            if following:
+                yield following.popleft()
+            elif ready:
+                yield ready.popleft()
+            elif (work := next(remaining, None)) is not None:
+                ready.extend(unanswered(work))
+            elif afoot:
+                yield None
+            else:
+                break
         drawn_all = True
 
     def keep(request: Request, reply: Reply) -> None:
@@ -175,10 +216,16 @@ def in_order(
         if plan.pictured:
             shared.add(reply.key)
             reply = dataclasses.replace(reply, picture=b"") if reply.picture else reply
-        for waiting in owners.pop(reply.key):
+        for waiting, steps in owners.pop(reply.key):
             waiting.keys.discard(reply.key)
             if reply.error is not None or not paid:
                 waiting.answered.replies[reply.key] = reply
+            if steps is None:
+                continue
+            if steps.advance({reply.key: reply}):
+                following.extend(onward(waiting, steps))
+            elif steps.end is not None:
+                afoot.discard(id(steps))
         yield from finished()
     yield from finished()
     if queue or not drawn_all:

@@ -204,8 +204,6 @@ def _context(
             )
         exam = pl.concat([held_out, further])
         seeds = source.seeds if seeds.is_empty() else seeds
-    known = [
-        generators.TABLE.load(name) for name in summary.get("per_generator", {}) if name in generators.TABLE.targets()
-    ]
-    adds = frozenset(each.name for each in known if each.adds_facts)
-    return Context(seeds=seeds, exam=exam, adds_facts=adds)
+    made = summary.get("per_generator", {})
+    adds, new = (frozenset(name for name in made if generators.has(name, each)) for each in ("adds_facts", "makes_new"))
+    return Context(seeds=seeds, exam=exam, adds_facts=adds, makes_new=new)

@@ -41,6 +41,12 @@ class Generator(Protocol):
 
     `needs` are the columns a record must have, `adds_facts` says that a variant may state numbers its parent
     did not (a persona's age), and `seed` is the recipe's seed, from which each request's seed derives.
+
+    A generator may also say: `tasks`, what it is for ("qa", "classification", "pair", "documents"; without it "qa" and
+    "pair"); `makes_new = True`, its rows are new examples, no rewrites, and are not held against their parent's text;
+    `adds`, which columns of `augment.records.WRITTEN` its rows have; `looks_at`, which other seeds it is shown as
+    `exemplars` (see `augment.asking.exemplars`). And it may have a method `fits(seeds)` that raises RecipeError, in one
+    line, for a source that lacks what it needs beyond columns.
     """
 
     name: ClassVar[str]
@@ -57,6 +63,24 @@ class Generator(Protocol):
 
         Whatever id the returned row has is replaced by one of its own.
         """
+        ...
+
+
+class Stepping(Generator, Protocol):
+    """A generator that asks in several steps, each after the replies to the one before; `ask` is the first.
+
+    `read` is never called: `conclude` reads. A reply that failed or was cut off ends a candidate where it is. Both are
+    pure functions of their arguments, called again whenever a row is read.
+    """
+
+    def then(
+        self, record: Row, k: int, exemplars: Sequence[Row], replies: Sequence[Reply]
+    ) -> tuple[Request, ...] | Rejected:
+        """What is asked next, all at once, after the `replies` to everything before, in order; (): nothing more."""
+        ...
+
+    def conclude(self, record: Row, k: int, exemplars: Sequence[Row], replies: Sequence[Reply]) -> Row | Rejected:
+        """The variant that the replies hold, once `then` asks nothing more, or why they hold none."""
         ...
 
 
@@ -106,6 +130,22 @@ class Drafting(Picturing, Protocol):
 def modalities_of(generator: Any) -> tuple[str, ...]:
     """ "text", "image", "paired": the verbs that a generator belongs to."""
     return tuple(getattr(generator, "modalities", ("text",)))
+
+
+def tasks_of(generator: Any) -> tuple[str, ...]:
+    """ "qa", "classification", "pair", "documents": what a generator of text is for."""
+    return tuple(getattr(generator, "tasks", ("qa", "pair")))
+
+
+def steps(generator: Generator) -> TypeGuard[Stepping]:
+    """Whether a generator asks in several steps."""
+    return hasattr(generator, "then")
+
+
+def has(name: str, trait: str) -> bool:
+    """Whether the generator called `name`, or a part of a chain (`paraphrase+answer`), says `trait = True`."""
+    known = TABLE.targets()
+    return any(bool(getattr(TABLE.load(part), trait, False)) for part in name.split("+") if part in known)
 
 
 def drafts(generator: Generator) -> TypeGuard[Drafting]:

@@ -12,7 +12,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from augment.lineage import ROWS
-from augment.records import PICTURE, SCHEMA, VERDICT
+from augment.records import PICTURE, SCHEMA, VERDICT, WRITTEN
 from augment.report.blocks import Chart
 from augment.report.charts import chart_of, colour, dash, spec_of
 from augment.report.gather import REJECTED, Run
@@ -171,7 +171,7 @@ def _scores(runs: Sequence[Run]) -> Chart | None:
     sides = [(names[0], runs[0], ROWS), (names[-1], runs[0], REJECTED)] if len(runs) == 1 else []
     sides = sides or [(run.name, run, ROWS) for run in runs]
     schemas = [collect(run, scan(run, file).limit(0)).schema for _, run, file in sides]
-    known = {*SCHEMA, *PICTURE, *VERDICT}
+    known = {*SCHEMA, *PICTURE, *WRITTEN, *VERDICT}
     for score in dict.fromkeys(name for schema in schemas for name in schema if name not in known):
         values = []
         for (name, run, file), schema in zip(sides, schemas, strict=True):

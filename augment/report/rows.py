@@ -19,7 +19,7 @@ import polars as pl
 
 from augment.errors import RunError
 from augment.lineage import ROWS
-from augment.records import CONTENT, PICTURE, SCHEMA, VERDICT
+from augment.records import CONTENT, PICTURE, SCHEMA, VERDICT, WRITTEN
 from augment.report.gather import REJECTED, Run
 from augment.report.shots import Shots, within
 from filters.contamination import Contamination
@@ -164,7 +164,7 @@ def worded(frame: pl.DataFrame) -> pl.DataFrame:
 
 def _scores(frame: pl.DataFrame) -> list[str]:
     """The numeric score columns that tell rows apart."""
-    known = {*SCHEMA, *PICTURE, *VERDICT}
+    known = {*SCHEMA, *PICTURE, *WRITTEN, *VERDICT}
     numbers = [
         name for name, kind in frame.schema.items() if name not in known and (kind.is_numeric() or kind == pl.Boolean)
     ]
@@ -238,7 +238,7 @@ def _rare(frame: pl.DataFrame, columns: dict[str, list[Any]]) -> dict[str, dict[
     words = [
         name
         for name, kind in frame.schema.items()
-        if kind == pl.String and name not in {*SCHEMA, *PICTURE, *VERDICT, *_RARE}
+        if kind == pl.String and name not in {*SCHEMA, *PICTURE, *WRITTEN, *VERDICT, *_RARE}
     ]
     found: dict[str, dict[str, str]] = {}
     for name in (*_RARE, *words):
