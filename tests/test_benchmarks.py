@@ -15,7 +15,7 @@ from tests.benchmarks.measure import ROOT
 from tests.benchmarks.orchestration import attainable
 
 NAMES = (
-    *("orchestration", "failures", "resume", "scale", "startup", "flows", "cluster"),
+    *("orchestration", "failures", "resume", "scale", "startup", "flows", "cluster", "chains"),
     *("adapters", "objectives", "methods", "similarity", "lift", "report", "drawing"),
     *("classical", "digits", "image_dup", "curation", "decontamination", "selection"),
 )

@@ -67,7 +67,7 @@ def _asked(flags: dict[str, Any]) -> dict[str, Asked]:
     plan = make_plan(recipe, open_engine(recipe.llm or "", EngineOptions(base_url=recipe.base_url)))
     found = {}
     for shard in Quota.of(plan).next_round(0).shards:
-        for record, generator, request, _ in plan.requests(shard):
+        for record, generator, request, *_ in plan.requests(shard):
             made = generator.read(record, Reply(request.key, answer(request.messages, request.schema, request.seed)))
             assert isinstance(made, Row)
             body = {"messages": [{"content": text} for _, text in request.messages], "seed": request.seed}
