@@ -73,6 +73,7 @@ def forecast(plan: Plan) -> dict[str, Any]:
         "tokens_in": round(tokens_in) if plan.recipe.llm else 0,
         "tokens_out": round(tokens_out) if plan.recipe.llm else 0,
         "incremental": plan.recipe.incremental,
+        "generators": [each.name for each in plan.generators],
         "filters": [each.name for each in plan.chain.filters],
         "out": f"{plan.out.parent}/{plan.name}-…" if unknown else str(plan.out),
         "examples": examples,
@@ -86,6 +87,7 @@ def to_text(found: dict[str, Any]) -> str:
         f"target    {found['target']:,} variants",
         f"requests  {found['requests']:,} if all are kept, {found['requests_at_most']:,} at most",
         f"tokens    about {found['tokens_in']:,} in and {found['tokens_out']:,} out, if all are kept",
+        f"asked by  {', '.join(found['generators'])}",
         f"filters   {', '.join(found['filters']) or 'none'}",
         f"out       {found['out']}",
     ]

@@ -67,6 +67,7 @@ class Plan:
     out: Path
     parent: Parent | None = None
     llm: Engine | None = None
+    chosen_by_columns: bool = False
 
     @property
     def modality(self) -> str:
@@ -264,6 +265,7 @@ def make_plan(recipe: Recipe, engine: Engine | None, llm: Engine | None = None) 
         cap=max(1, round(share * recipe.max_attempts)),
         out=Path(),
         llm=llm,
+        chosen_by_columns=opened is not None,
     )
     if recipe.incremental:
         plan = dataclasses.replace(plan, parent=newest(RUNS, plan.line))

@@ -226,6 +226,9 @@ class Reply:
     The answer to a request for a picture has the PNG in `picture` and in `text` what is to be known of it, as JSON
     (see `augment.images.drawn`). The reply store puts the PNG into the picture store under `key`, and gives
     the reply back without it.
+
+    `rung` says how an answer that should follow a schema was asked for: "schema", its decoder was held to it, or
+    "prompt". The store does not keep it.
     """
 
     key: str
@@ -235,6 +238,7 @@ class Reply:
     tokens_out: int = 0
     error: str | None = None
     picture: bytes = field(default=b"", repr=False)
+    rung: str = field(default="", compare=False)
 
 
 def fingerprint(*parts: object) -> str:

@@ -26,6 +26,7 @@ class Tally:
     `carried` of the kept come from the parent run, where there is one.
     `tokens_in`, `tokens_out` and `requests_sent` are what this run paid; reused replies cost nothing.
     Of the kept pictures that a model drew (`drawn`), `near_copies` are nearly some seed: the memorisation rate.
+    `rungs` counts answers that should follow a schema by how that was asked for: "schema" or "prompt".
     `checks` is how far judges can be trusted (see `checks_of`); `sieve` how hard filters sift.
     """
 
@@ -39,6 +40,7 @@ class Tally:
     replies_reused: int = 0
     tokens_in: int = 0
     tokens_out: int = 0
+    rungs: Counter[str] = field(default_factory=Counter)
     rounds: int = 0
     near_copies: int = 0
     drawn: int = 0
@@ -64,6 +66,8 @@ class Tally:
         self.requests_sent += 1
         self.tokens_in += reply.tokens_in
         self.tokens_out += reply.tokens_out
+        if reply.rung:
+            self.rungs[reply.rung] += 1
 
     def add(self, sifted: pl.DataFrame) -> None:
         """Count a shard's sifted candidates."""
@@ -235,4 +239,5 @@ def account(tally: Tally, chain: Chain) -> dict[str, Any]:
         "replies_reused": tally.replies_reused,
         "tokens_in": tally.tokens_in,
         "tokens_out": tally.tokens_out,
+        **({"structured": dict(sorted(tally.rungs.items()))} if tally.rungs else {}),
     }

@@ -83,6 +83,8 @@ def announce(plan: Plan, console: Console) -> None:
     if not plan.engines and not plan.recipe.generators:
         flag = "--llm" if plan.modality == "text" else "--engine"
         notes.append(f"no {flag} given: using the generator `{plan.recipe.usual()[0]}`, which needs no model")
+    if plan.chosen_by_columns:
+        notes.append(f"generators chosen by the source's columns: {','.join(plan.recipe.generators)}")
     if plan.parent is not None:
         notes.append(f"version {plan.version}: grows from {plan.parent.folder}")
     if plan.exam.is_empty():
@@ -132,4 +134,6 @@ def print_summary(summary: Summary, console: Console) -> None:
             f"{counts['requests_sent']:,} requests sent, {counts['replies_reused']:,} replies reused, "
             f"{counts['tokens_in']:,} tokens in, {counts['tokens_out']:,} out"
         )
+    if by_prompt := counts.get("structured", {}).get("prompt"):
+        say(f"{by_prompt:,} answers were asked for as JSON in words alone: the decoder was not held to the schema")
     say(f"{counts['kept']:,} of {counts['target']:,} variants in {counts['seconds']} s:")

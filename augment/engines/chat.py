@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import re
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -55,7 +54,6 @@ class Dialect:
 
     def __init__(self, model: str, secret: str = "") -> None:
         self.structured = True
-        self.rungs: Counter[str] = Counter()  # answers to schema requests, by how the schema was asked for
         self.version = 0
         self._model = model
         self._secret = secret  # kept out of whatever the server says
@@ -144,14 +142,12 @@ class Dialect:
             text = ""
         if not isinstance(text, str) or not isinstance(finish, str):
             raise Unusable("content that is not text")
-        if request.schema is not None:
-            self.rungs["schema" if structured else "prompt"] += 1
+        rung = "" if request.schema is None else "schema" if structured else "prompt"
         usage = data.get("usage")
         if not isinstance(usage, dict):
             usage = {}
-        return Reply(
-            request.key, text, finish, tokens(usage.get("prompt_tokens")), tokens(usage.get("completion_tokens"))
-        )
+        paid = tokens(usage.get("prompt_tokens")), tokens(usage.get("completion_tokens"))
+        return Reply(request.key, text, finish, *paid, rung=rung)
 
 
 def _show(messages: list[dict[str, Any]], names: Sequence[str]) -> None:

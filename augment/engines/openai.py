@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import ClassVar
@@ -54,11 +53,6 @@ class OpenAI:
     def structured(self) -> bool:
         """Whether schemas go to the server's decoder (else into the prompt)."""
         return self._dialect.structured
-
-    @property
-    def rungs(self) -> Counter[str]:
-        """Answers to schema requests, by how the schema was asked for: "schema" or "prompt"."""
-        return self._dialect.rungs
 
     def generate(self, requests: Iterable[Request | None], keep: Keep = forget) -> Iterator[Reply]:
         """Replies as they finish; at most twice as many requests as slots are drawn and not yet yielded.

@@ -187,7 +187,8 @@ class _Loaded:
         end = next((place for place, token in enumerate(tokens[:limit]) if token in self.stops), None)
         said = tokens[: limit if end is None else end]
         text = str(self.tokenizer.decode(said, skip_special_tokens=True)).strip()
-        return Reply(request.key, text, "length" if end is None else "stop", len(ids), len(said))
+        rung = "" if request.schema is None else "prompt"
+        return Reply(request.key, text, "length" if end is None else "stop", len(ids), len(said), rung=rung)
 
 
 def _check_fit(saved: Saved, base: Base) -> None:
