@@ -8,17 +8,12 @@ import orjson
 
 from augment.asking import exemplars
 from augment.generators import Generator, drafts
-from augment.language import language_of
+from augment.language import tokens_of
 from augment.plan import Plan
 from augment.records import Rejected, Request, Row
 
 SAMPLE = 50
 """Records whose prompts are rendered to estimate tokens."""
-
-
-def tokens_of(text: str) -> float:
-    """A rough count of tokens: 0.7 a character of Chinese, Japanese or Korean, else one in four characters."""
-    return len(text) * (0.7 if language_of(text) in ("zh", "ja", "ko") else 0.25)
 
 
 def _answer_tokens(row: Row, request: Request) -> float:

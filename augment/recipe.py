@@ -84,6 +84,8 @@ class Recipe(BaseModel):
     max_attempts: Annotated[float, BeforeValidator(_factor), Field(ge=1, le=100)] = 3.0
     llm: str | None = None
     base_url: str | None = None
+    rpm: Annotated[int | None, Field(ge=1)] = None
+    tpm: Annotated[int | None, Field(ge=1)] = None
     concurrency: Annotated[int, Field(ge=1, le=4096)] = 64
     timeout: Annotated[float, Field(gt=0)] = 300.0
     workers: Annotated[int | None, Field(ge=1, le=4096)] = None
@@ -120,7 +122,7 @@ class Recipe(BaseModel):
     def decisive(self) -> dict[str, Any]:
         """The keys that decide what comes out: not where it is written, nor how fast."""
         places = {"out", "overwrite", "name", "base_url", "engine_url", "path", "incremental", "accept_licence"}
-        speed = {"concurrency", "timeout", "workers", "ray", "gpus_per_worker"}
+        speed = {"concurrency", "rpm", "tpm", "timeout", "workers", "ray", "gpus_per_worker"}
         return self.model_dump(mode="json", exclude=places | speed)
 
 

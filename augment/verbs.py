@@ -65,7 +65,7 @@ def _flags(modality: str) -> dict[str, Any]:
         "n": _value(f"Variants to keep: {times} for each seed, 800 in all. [default: {times}]"),
         "generators": _value(_NAMES[modality]),
         "llm": _value(_LLMS[modality]),
-        "base_url": _value("The LLM's server. [default: $OPENAI_BASE_URL]"),
+        "base_url": _value("The LLM's server, or several: URL,URL. [default: $OPENAI_BASE_URL]"),
     }
     drawing = {
         "engine": _value("Who draws: diffusers:MODEL, openai-images:MODEL, or noise. Without it: rules."),
@@ -82,6 +82,8 @@ def _flags(modality: str) -> dict[str, Any]:
     }
     last = {
         "concurrency": _value("Requests in flight at once, on each worker. [default: 64]", int),
+        "rpm": _value("Requests a minute that the LLM is asked at most.", int),
+        "tpm": _value("Tokens a minute, in and out, at most.", int),
         "timeout": _value("Seconds one answer may take. [default: 300]", float),
         "workers": _value("Answer in so many processes, with Ray. [default: in one]", int),
         "ray": _value("A Ray cluster's address, or auto."),

@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from augment.forecast import forecast, to_text, tokens_of
+from augment.forecast import forecast, to_text
+from augment.language import tokens_of
 from augment.quota import Quota
 from tests.test_pipeline import plan_of, seeds
 

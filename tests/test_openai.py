@@ -247,7 +247,7 @@ def test_only_a_private_address_is_asked_without_encryption(scheme: str, address
 @pytest.mark.parametrize("suffix", ["", "/", "/v1/"])
 def test_the_address_may_be_written_in_any_way(plain: Served, suffix: str) -> None:
     options = EngineOptions(base_url=plain.url.removesuffix("/v1") + suffix)
-    assert OpenAI.open("test-model", options).server.url == plain.url
+    assert OpenAI.open("test-model", options).servers[0].url == plain.url
 
 
 def test_the_only_model_served_is_used(plain: Served) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Protocol
@@ -43,12 +44,17 @@ SERVED_AT_ONCE = 8
 class EngineOptions:
     """What a user may say about an engine besides its model; `timeout` in seconds for one answer.
 
+    `base_url` may be several addresses with commas between them; `rpm` and `tpm` are the most requests and tokens that
+    it is asked for a minute, over all of them.
+
     Of those that draw: `batch` pictures are drawn at once (None: as many as fit), in `dtype` ("auto": bfloat16 on a
     GPU, else float32); `adapters` are digests and folders of what `Drawing.adapters` names; `accept_licence`: the user
     has read the terms of a model that is not known to allow training on what it draws.
     """
 
     base_url: str | None = None
+    rpm: float | None = None
+    tpm: float | None = None
     concurrency: int = 64
     timeout: float = 300.0
     retries: int = 8
@@ -60,7 +66,18 @@ class EngineOptions:
     @classmethod
     def of(cls, recipe: Recipe) -> EngineOptions:
         """What a recipe says about who answers in words."""
-        return cls(base_url=recipe.base_url, concurrency=recipe.concurrency, timeout=recipe.timeout)
+        return cls(
+            base_url=recipe.base_url,
+            rpm=recipe.rpm,
+            tpm=recipe.tpm,
+            concurrency=recipe.concurrency,
+            timeout=recipe.timeout,
+        )
+
+    def shared(self, count: int) -> EngineOptions:
+        """Those of each of `count` engines that answer side by side: limits are divided."""
+        parts = {name: value / count for name in ("rpm", "tpm") if (value := getattr(self, name)) is not None}
+        return dataclasses.replace(self, **parts)
 
     @classmethod
     def drawing(cls, recipe: ImageRecipe) -> EngineOptions:

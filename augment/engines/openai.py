@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import ClassVar
@@ -10,9 +11,11 @@ from typing import ClassVar
 from augment.engines import EngineOptions, Keep, forget
 from augment.engines.chat import Dialect, blind
 from augment.engines.http import Asked, Client, Fetch, failed
-from augment.engines.server import Server
+from augment.engines.server import Away, Server
 from augment.errors import EngineError, RunError
 from augment.records import Reply, Request
+
+log = logging.getLogger(__name__)
 
 PATH = "/chat/completions"
 
@@ -21,7 +24,7 @@ PATH = "/chat/completions"
 class OpenAI:
     """Any OpenAI-compatible server: vLLM, SGLang, llama.cpp, a hosted API.
 
-    `server` is where it is; `served` lists its models where it has a list.
+    `servers` are where it is, one or several of the same model; `served` lists its models where it has a list.
 
     One engine may answer several `generate` calls, one after the other: what it learnt about the server's
     limits and dialect stays. After `drain()` it takes no request any more.
@@ -29,25 +32,45 @@ class OpenAI:
 
     name: ClassVar[str] = "openai"
     model: str
-    server: Server
+    servers: tuple[Server, ...]
     options: EngineOptions = field(default_factory=EngineOptions)
     revision: str = ""
     served: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        self._dialect = Dialect(self.model, self.server.key)
-        self._client = Client(self.model, self.server, _Chat(self.server, self._dialect), self.options, self.served)
+        self._dialect = Dialect(self.model, self.servers[0].key)
+        speech = _Chat(self.servers[0], self._dialect)
+        self._client = Client(self.model, self.servers, speech, self.options, self.served)
 
     @classmethod
     def open(cls, model: str, options: EngineOptions) -> OpenAI:
-        """The engine, after one look at the server's list of models; no model given: the only one served.
+        """The engine, after one look at each server's list of models; no model given: the only one served.
+
+        Of several servers some may be away, and be asked once they are there.
 
         Raises:
-            EngineError: no server there, the key is refused, or the model is not served.
+            EngineError: no server there, the key is refused, or the model is not served, or not the same by all.
         """
-        server = Server.find(options.base_url)
-        model, revision, served = server.model(model, "--llm openai:MODEL")
-        return cls(model, server, options, revision, served)
+        urls = [each.strip() for each in (options.base_url or "").split(",")]
+        servers = tuple(Server.find(each) for each in dict.fromkeys(filter(None, urls))) or (Server.find(None),)
+        found: dict[str, tuple[str, str, tuple[str, ...]]] = {}
+        away: Away | None = None
+        for server in servers:
+            try:
+                found[server.url] = server.model(model, "--llm openai:MODEL")
+            except Away as error:
+                away = error
+                if len(servers) > 1:
+                    log.warning("%s does not answer; asking the others until it does", server.url)
+        if not found:
+            assert away is not None
+            raise away
+        (first, (name, revision, served)), *others = found.items()
+        for url, (other, its, _) in others:
+            if (other, its) != (name, revision):
+                told = f"'{name}' ({revision or 'no revision'}) and '{other}' ({its or 'no revision'})"
+                raise EngineError(f"{first} and {url} serve {told}; give --base-url servers of one model")
+        return cls(name, servers, options, revision, served)
 
     @property
     def structured(self) -> bool:

@@ -57,7 +57,7 @@ class OpenAIImages:
 
     def __post_init__(self) -> None:
         dialects = {path: Dialect(self.model, self.server.key, self.declared.get(path)) for path in (WORDS, EDITS)}
-        self._client = Client(self.model, self.server, _Images(self.server, dialects), self.options, self.served)
+        self._client = Client(self.model, (self.server,), _Images(self.server, dialects), self.options, self.served)
 
     @classmethod
     def open(cls, model: str, options: EngineOptions) -> OpenAIImages:

@@ -24,6 +24,10 @@ PATIENCE = 5.0
 """Seconds to wait for the list of models."""
 
 
+class Away(EngineError):
+    """A server that cannot be reached."""
+
+
 class _StayHere(urllib.request.HTTPRedirectHandler):
     """Follows no redirect: urllib would take the key along to the other host."""
 
@@ -124,7 +128,7 @@ class Server:
             return None
         except (OSError, http.client.HTTPException, ValueError) as error:  # ValueError: a label IDNA cannot encode
             reason = getattr(error, "reason", None) or error
-            raise EngineError(
+            raise Away(
                 f"no answer from {self.url}: {reason}; start the server there or give another {self.flag}"
             ) from None
         try:

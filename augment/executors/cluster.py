@@ -56,12 +56,6 @@ def on_ray(plan: Plan, stop: threading.Event) -> Iterator[Answer]:
     who_answers = (recipe.llm, EngineOptions.of(recipe))
     if isinstance(recipe, ImageRecipe):
         who_answers = (recipe.engine, EngineOptions.drawing(recipe))
-    assignment = Assignment(
-        *who_answers,
-        tuple(each for each in plan.generators if answers_itself(each)),
-        str(Path.cwd()),
-        {name: os.environ[name] for name in CARRIED if name in os.environ},
-    )
     who = (plan.engine.name, plan.engine.model, plan.engine.revision) if plan.engine else None
     with connected(recipe):
         actor = ray.remote(Worker).options(
@@ -72,7 +66,16 @@ def on_ray(plan: Plan, stop: threading.Event) -> Iterator[Answer]:
             scheduling_strategy="SPREAD",
             enable_task_events=False,
         )
-        crew = Crew(actor.remote, assignment, who, room_for(recipe), stop)
+        llm, options = who_answers
+        count = room_for(recipe)
+        assignment = Assignment(
+            llm,
+            options.shared(count),
+            tuple(each for each in plan.generators if answers_itself(each)),
+            str(Path.cwd()),
+            {name: os.environ[name] for name in CARRIED if name in os.environ},
+        )
+        crew = Crew(actor.remote, assignment, who, count, stop)
         try:
             yield partial(_answer, crew)
         finally:

@@ -58,7 +58,9 @@ class Served:
         server = Server.find(base_url or None, f"--set {setting.partition('.')[0]}.base_url")
         model, revision, served = server.model(model, f"--set {setting}=openai:MODEL")
         speech = _Embeddings(model)
-        return cls(model, revision, Client(model, server, speech, EngineOptions(concurrency=AT_ONCE), served), speech)
+        return cls(
+            model, revision, Client(model, (server,), speech, EngineOptions(concurrency=AT_ONCE), served), speech
+        )
 
     def embed(self, texts: Sequence[str], context: Context, keep: Keep) -> None:
         """Hands the vectors to `keep` as they arrive, before anything else is done with them.
@@ -71,7 +73,7 @@ class Served:
         refused = self._asked(batches, keep)
         alone = self._asked([(text,) for batch in refused for text in batch], keep, final=True)
         if alone:
-            log.warning("%s texts have no vector: %s refuses them", f"{len(alone):,}", self.client.server.url)
+            log.warning("%s texts have no vector: %s refuses them", f"{len(alone):,}", self.client.servers[0].url)
 
     def _asked(self, batches: Iterable[tuple[str, ...]], keep: Keep, final: bool = False) -> list[tuple[str, ...]]:
         """The batches without vectors, in the order they were given."""
