@@ -138,7 +138,7 @@ class Workshop:
             "content": plan.content,
             "source": {"name": plan.source.name, "fingerprint": plan.source.fingerprint},
             "recipe": plan.recipe.decisive(),
-            "filters": plan.chain.record,
+            "filters": plan.chain.made_with(plan.context()),
         }
         return self.write(
             Edition(

@@ -115,8 +115,9 @@ class Filter(Protocol):
     alone where it is a switch. Settings named there are read by `verdict` only (of a corpus filter they also decide
     which rows count as kept); all others change scores and never the verdict. So a chain with other limits is decided
     anew without being scored anew. A filter may have a `check()` that raises RecipeError for settings that do not go
-    together; it is called when a chain is made. One whose scores depend on the exam says `reads_exam = True`: held
-    against another exam, rows are scored anew.
+    together; it is called when a chain is made. One whose scores depend on the exam says `reads_exam = True`, one that
+    compares rows with the seeds as a whole (not with their own parents) `reads_seeds = True`: beside another exam or
+    other seeds, rows are scored anew, and so they are when the filter's code changed (`filters.made_with`).
 
     The frame has the dataset's columns (`augment.records.SCHEMA`) and these working columns, which are not
     published:

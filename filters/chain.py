@@ -12,6 +12,7 @@ import polars as pl
 from augment.errors import RecipeError
 from augment.records import VERDICT
 from filters import COSTS, DEFAULTS, TABLE, Context, Filter, cost_of, limits_of, modalities_of
+from filters.made_with import made_with
 
 PICTURED = {f"parent_{name}": name for name in ("image", "mask", "label", "caption")}
 """What is looked up of a picture's parent, and in which of its columns."""
@@ -38,6 +39,11 @@ class Chain:
     def record(self) -> list[dict[str, Any]]:
         """The filters' names and all their settings, for a manifest: `chain_of_record` reads it."""
         return [{"name": each.name, "settings": dataclasses.asdict(cast("Any", each))} for each in self.filters]
+
+    def made_with(self, context: Context) -> list[dict[str, Any]]:
+        """The `record` with what each filter's scores are made with beside that context (`filters.made_with`)."""
+        with_ = [made_with(each, context) for each in self.filters]
+        return [{**told, "made_with": each} for told, each in zip(self.record, with_, strict=True)]
 
     def sift(self, frame: pl.DataFrame, context: Context, scored: Container[str] = frozenset()) -> pl.DataFrame:
         """The same rows in the same order with all score columns, `dropped_by` and `reason`; `select` is still to come.

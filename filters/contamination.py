@@ -57,6 +57,7 @@ class Contamination:
     name: ClassVar[str] = "contamination"
     cost: ClassVar[str] = "row"
     reads_exam: ClassVar[bool] = True
+    reads_seeds: ClassVar[bool] = True
     limits: ClassVar[dict[str, tuple[str, ...]]] = {
         "contamination_question": ("< question",),
         "contamination_answer": ("< answer",),

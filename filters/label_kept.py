@@ -44,6 +44,7 @@ class LabelKept:
     timeout: Annotated[float, Field(gt=0)] = 300.0
     name: ClassVar[str] = "label_kept"
     cost: ClassVar[str] = "model"
+    reads_seeds: ClassVar[bool] = True
     scores: ClassVar[dict[str, Any]] = {
         "label_kept_label": pl.String,
         "label_kept_score": pl.Float64,

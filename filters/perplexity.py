@@ -40,6 +40,7 @@ class Perplexity:
     highest: Annotated[float | None, Field(ge=1)] = None
     name: ClassVar[str] = "perplexity"
     cost: ClassVar[str] = "model"
+    reads_seeds: ClassVar[bool] = True
     only_when_set: ClassVar[bool] = True
     scores: ClassVar[dict[str, Any]] = {
         "perplexity_value": pl.Float64,

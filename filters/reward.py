@@ -33,6 +33,7 @@ class Reward:
     highest: float | None = None
     name: ClassVar[str] = "reward"
     cost: ClassVar[str] = "model"
+    reads_seeds: ClassVar[bool] = True
     only_when_set: ClassVar[bool] = True
     scores: ClassVar[dict[str, Any]] = {"reward_value": pl.Float64, "reward_rank": pl.Float64}
     """The reward or probability, and the share of seeds whose own is no higher."""

@@ -13,8 +13,9 @@ from augment.errors import RecipeError
 from augment.records import VERDICT
 from augment.registry import closest
 from augment.review.guard import prevailing
-from filters import Context, limits_of
+from filters import Context, cost_of, limits_of
 from filters.chain import Chain, chain_of, chain_of_record
+from filters.made_with import WHAT, made_with
 
 BEFORE = "_before"
 BLOCK = 50_000
@@ -28,7 +29,7 @@ class Dataset:
     `blocks` gives the rows in order, with the columns of the dataset, of `POSITION` and of `VERDICT`; a row that has
     a verdict of `settled` keeps it. `lost` are rows that never were candidates. `seeds` are published before their
     candidates; `positions` says how many places there are in `_position`. `scored` is the record of the chain that gave
-    the rows the scores that they have, `against` whether it compared them with another exam than filters would now.
+    the rows the scores that they have, with what it made them with.
     `columns` are published besides those of every dataset and the scores; `manifest` and `summary` are of the run
     `folder` that the rows were published in before, if they were, and `owners` the ids of its seeds, place by place.
     """
@@ -43,7 +44,6 @@ class Dataset:
     lost: pl.DataFrame
     columns: dict[str, Any]
     scored: Sequence[Mapping[str, Any]] = ()
-    against: bool = False
     notes: tuple[str, ...] = ()
     manifest: Mapping[str, Any] = field(default_factory=dict)
     summary: Mapping[str, Any] = field(default_factory=dict)
@@ -67,18 +67,44 @@ class Dataset:
         record = [{**each, "settings": had.get(each["name"], each["settings"])} for each in wanted.record]
         return chain_of_record(record, settings)
 
-    def held(self, chain: Chain) -> frozenset[str]:
-        """The filters whose scores are those that they gave the rows before: only their limits may be others."""
+    def held(self, chain: Chain, context: Context) -> frozenset[str]:
+        """The filters whose scores are those that they gave the rows before: only their limits may be others.
+
+        Where a setting, the exam, the seeds or the filter's code is another (`filters.made_with`), or nobody knows,
+        rows are scored anew.
+        """
+        return frozenset(name for name in self._same(chain) if not self._changed(name, chain, context))
+
+    def stale(self, chain: Chain, context: Context) -> list[str]:
+        """A line for each filter that scores rows anew though its settings would let it read the scores they have."""
+        kept = {each.name for each in chain.filters if cost_of(each) in ("row", "model")}
+        found = {name: self._changed(name, chain, context) for name in self._same(chain) if name in kept}
+        known = {each["name"] for each in self.scored if each.get("made_with")}
+        lines = [
+            f"{name} scores every row anew: the {' and the '.join(WHAT[each] for each in why)} changed since"
+            for name, why in found.items()
+            if why and name in known
+        ]
+        unknown = [name for name, why in found.items() if why and name not in known]
+        told = [f"scored anew, for the run does not say what made the scores it has: {', '.join(unknown)}"]
+        return lines + (told if unknown else [])
+
+    def _same(self, chain: Chain) -> list[str]:
+        """The filters with the settings that decided the scores that the rows have."""
         had = {each["name"]: each["settings"] for each in self.scored}
-        found = set()
-        for told in chain.record:
+        found = []
+        for told, each in zip(chain.record, chain.filters, strict=True):
             name, now = told["name"], told["settings"]
-            each = next(each for each in chain.filters if each.name == name)
             decisive = now.keys() - {limit.split()[-1] for limits in limits_of(each).values() for limit in limits}
-            stale = self.against and getattr(each, "reads_exam", False)
-            if name in had and not stale and all(had[name].get(key, _NOTHING) == now[key] for key in decisive):
-                found.add(name)
-        return frozenset(found)
+            if name in had and all(had[name].get(key, _NOTHING) == now[key] for key in decisive):
+                found.append(name)
+        return found
+
+    def _changed(self, name: str, chain: Chain, context: Context) -> list[str]:
+        """What is not as it was, or not known to be, when the filter scored the rows."""
+        had = next(each.get("made_with") or {} for each in self.scored if each["name"] == name)
+        now = made_with(next(each for each in chain.filters if each.name == name), context)
+        return [part for part, digest in now.items() if not digest or had.get(part) != digest]
 
 
 _NOTHING = object()
@@ -89,7 +115,7 @@ def sifted(dataset: Dataset, chain: Chain, context: Context) -> Iterator[pl.Data
 
     They have the column `BEFORE` besides: whether the row was kept until now.
     """
-    held = dataset.held(chain)
+    held = dataset.held(chain, context)
     for candidates in dataset.blocks():
         block = candidates
         if BEFORE not in block.columns:

@@ -57,7 +57,7 @@ def filtered(
     """
     started = time.perf_counter()
     context = context or dataset.context()
-    identity = fingerprint("filter", dataset.digest, chain.record, sorted(context.exam["id"]))
+    identity = fingerprint("filter", dataset.digest, chain.made_with(context), sorted(context.exam["id"]))
     folder = out or RUNS / f"{dataset.name.replace('/', '-')}-{identity[:8]}"
     if (folder / MANIFEST).is_file() and manifest_of(folder)["fingerprint"] == identity:
         return Filtered(folder, orjson.loads((folder / "summary.json").read_bytes()), new=False)
@@ -91,7 +91,7 @@ def filtered(
                 rejected=rows.rejected,
                 summary=Summary(counts),
                 card=_card(dataset, counts, chain),
-                manifest=_manifest(dataset, chain, identity),
+                manifest=_manifest(dataset, chain, context, identity),
                 reviewed=_reviewed(dataset),
             )
         )
@@ -184,11 +184,11 @@ def _moves(dataset: Dataset, workshop: Workshop) -> dict[str, Any]:
     return {"from": dataset.manifest["parent"]["name"], **moved} if "parent" in dataset.manifest else {}
 
 
-def _manifest(dataset: Dataset, chain: Chain, identity: str) -> dict[str, Any]:
+def _manifest(dataset: Dataset, chain: Chain, context: Context, identity: str) -> dict[str, Any]:
     """What the manifest says: as before, but for the line of versions, to which a dataset sifted by hand is no heir."""
     told = {**dataset.manifest, "augment": __version__, "name": dataset.name, "fingerprint": identity}
     told |= {"version": int(dataset.manifest.get("version") or 0) + 1, "line": None, "content": None}
-    return {**told, "filters": chain.record}
+    return {**told, "filters": chain.made_with(context)}
 
 
 def _card(dataset: Dataset, counts: dict[str, Any], chain: Chain) -> str:

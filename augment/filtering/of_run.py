@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -18,13 +17,11 @@ from augment.filtering.dataset import BEFORE, BLOCK, Dataset
 from augment.lineage import REJECTED_ROWS, ROWS, parent_of
 from augment.manifest import holds_pictures, manifest_of
 from augment.records import CONTENT, POSITION, REVIEWED, SCHEMA, VERDICT
-from augment.reopen import beside_exam, further_exams, reopened
+from augment.reopen import beside_exam, further_exams, reopened, without_exam_copies
 from augment.review.guard import GUARD
 from augment.sources import open_source
 from filters import TABLE, Context
 from filters.chain import chain_of
-
-log = logging.getLogger(__name__)
 
 MADE_FROM_EXAM = "made from a row of the exam"
 """Why a variant is out whose seed is in an exam that came later."""
@@ -59,6 +56,7 @@ def of_run(folder: Path, path: Path | None = None, exam: str | None = None) -> D
     owner = pl.col("id") if alone else pl.coalesce(pl.col("parents").list.first(), "id")
     seeds = rows.filter(is_seed).select(list(SCHEMA)).collect()
     struck = pl.Series("id", [], dtype=pl.String) if alone else _copies(seeds, further)
+    clean = ~pl.col("id").is_in(struck.implode())
     never = is_seed | (pl.col("dropped_by") == "source").fill_null(False)
     if not any(each.head(1).collect().height for each in (rows.filter(~is_seed), rejected.filter(~never))):
         raise RunError(f"{folder} holds no row that a filter could judge; its rejected.parquet says why")
@@ -72,14 +70,13 @@ def of_run(folder: Path, path: Path | None = None, exam: str | None = None) -> D
         name=manifest.get("name") or folder.resolve().name,
         digest=parent.digest,
         blocks=partial(_blocks, folder, places, columns, never, owner, struck),
-        context=partial(_context, manifest, summary, seeds, path, further),
+        context=partial(_context, manifest, summary, seeds.filter(clean), path, further),
         settled=_settled,
         positions=len(places),
-        seeds=seeds.filter(~pl.col("id").is_in(struck.implode())),
+        seeds=seeds.filter(clean),
         lost=pl.concat([rejected.filter(never).select(*SCHEMA, *VERDICT).collect(), _withheld(seeds, struck)]),
         columns=own,
         scored=scored,
-        against=exam is not None,
         manifest={**manifest, "parent": parent.named(), **_exams(manifest, exam)},
         summary=summary | _without(summary, len(struck)),
         folder=folder,
@@ -197,13 +194,9 @@ def _context(
                 f"{recipe.get('source')}, from which the run was made, cannot be read: {error}; put it back, or name "
                 "its files with --path"
             ) from None
-        if source.fingerprint != manifest["source"]["fingerprint"]:
-            log.warning(
-                "%s is not what it was when the run was made; what is scored anew is held against the exam of now",
-                source.name,
-            )
         exam = pl.concat([held_out, further])
-        seeds = source.seeds if seeds.is_empty() else seeds
+        if seeds.is_empty():
+            seeds = without_exam_copies(source, further).seeds.head(recipe.get("limit") or len(source.seeds))
     made = summary.get("per_generator", {})
     adds, new = (frozenset(name for name in made if generators.has(name, each)) for each in ("adds_facts", "makes_new"))
     return Context(seeds=seeds, exam=exam, adds_facts=adds, makes_new=new)

@@ -63,6 +63,8 @@ def sift(
             engine.drain()
 
     context = dataset.context()
+    for line in dataset.stale(chain, context):
+        console.print(f"{dataset.name}: {line}", highlight=False, soft_wrap=True, markup=False)
     with (
         stoppable(console, halt, "the rows at hand"),
         spreading(workers, ray) as context.spread,

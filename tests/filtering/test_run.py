@@ -88,8 +88,67 @@ def test_scores_that_are_there_are_not_made_again(place, monkeypatch):
 def test_another_setting_of_a_score_makes_it_anew(place):
     run = made(place).path
     dataset = of_run(run)
-    assert "near_dup" in dataset.held(dataset.chain(None, {"near_dup": {"threshold": 0.8}}))
-    assert "near_dup" not in dataset.held(dataset.chain(None, {"near_dup": {"n": 3}}))
+    context = dataset.context()
+    assert "near_dup" in dataset.held(dataset.chain(None, {"near_dup": {"threshold": 0.8}}), context)
+    assert "near_dup" not in dataset.held(dataset.chain(None, {"near_dup": {"n": 3}}), context)
+
+
+def test_an_exam_that_changed_is_held_against_every_row(augment, place):
+    exam = place / "exam.jsonl"
+    exam.write_text(json.dumps({"question": "请问怎样给山地自行车的后轮补胎？", "answer": "先拆轮。"}), "utf-8")
+    run = curate(plan_of(source=seeds(place), n="1x", filters="contamination,length", exam=str(exam))).path
+    victim = curated(run).filter(pl.col("generator") != "seed").row(0, named=True)
+    exam.write_text(json.dumps({"question": victim["prompt"], "answer": "不知道，请看医生。"}), "utf-8")
+    ran = augment("filter", run)
+    assert ran.code == 0 and "contamination scores every row anew: the exam changed since" in ran.err
+    assert "length scores" not in ran.err
+    done = place / ran.out.splitlines()[-1]
+    assert victim["id"] not in kept(done)
+    assert "anew" not in augment("filter", done, "--set", "length.max_prompt=60").err
+
+
+def test_scores_of_other_code_are_made_again(augment, place, monkeypatch):
+    from filters import made_with
+    from filters.length import Length
+
+    run = made(place).path
+    asked = []
+    score, code = Length.score, made_with.code_of
+    monkeypatch.setattr(
+        Length, "score", lambda self, frame, context: asked.append(len(frame)) or score(self, frame, context)
+    )
+    monkeypatch.setattr(made_with, "code_of", lambda name: "another" if name == "filters.length" else code(name))
+    ran = augment("filter", run)
+    assert "length scores every row anew: the filter's code changed since" in ran.err
+    assert sum(asked) == json.loads((run / "summary.json").read_bytes())["candidates"]
+    asked.clear()
+    assert "anew" not in augment("filter", place / ran.out.splitlines()[-1], "--set", "length.max_prompt=60").err
+    assert asked == []
+
+
+def test_a_run_that_does_not_say_what_scored_it_is_scored_anew(augment, place):
+    run = made(place).path
+    manifest = json.loads((run / "manifest.json").read_text("utf-8"))
+    manifest["filters"] = [{key: each[key] for key in ("name", "settings")} for each in manifest["filters"]]
+    (run / "manifest.json").write_text(json.dumps(manifest), "utf-8")
+    ran = augment("filter", run)
+    assert "the run does not say what made the scores it has: length\n" in ran.err
+
+
+def test_a_reviewed_version_keeps_its_scores_and_its_exams(augment, place):
+    run = curate(plan_of(source=seeds(place), n="1x", filters="length")).path
+    exam = place / "exam.jsonl"
+    exam.write_text(json.dumps({"question": "请问怎样给山地自行车的后轮补胎？", "answer": "先拆轮。"}), "utf-8")
+    ran = augment("filter", run, "--filters", "length,contamination", "--exam", exam)
+    run = place / ran.out.splitlines()[-1]
+    session = sit(run)
+    session.decide(kept(run)[0], "reject")
+    from augment.review.edition import publish
+
+    version = publish(run).path
+    assert manifest_of(version)["exams"] == [str(exam)]
+    assert manifest_of(version)["filters"] == manifest_of(run)["filters"]
+    assert "anew" not in augment("filter", version, "--set", "length.max_prompt=60").err
 
 
 def test_seeds_that_fall_short_are_listed_anew(place):
