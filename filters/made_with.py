@@ -48,14 +48,10 @@ def code_of(module: str) -> str:
         tree = ast.parse(found[name])
         # the package itself is the table of all filters, which says nothing of one
         waiting += [each for each in _imports(tree, name) if each.startswith(f"{package}.")]
-        for node in ast.walk(tree):
-            if isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value.endswith(_LISTS):
-                if (named := data_dir() / node.value).is_file():
-                    lists[node.value] = named.read_text("utf-8")
+        told = {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)}
+        named = (data_dir() / each for each in told if each.endswith((".txt", ".toml")))
+        lists |= {each.name: each.read_text("utf-8") for each in named if each.is_file()}
     return fingerprint(__version__, sorted(found.items()), sorted(lists.items())) if found else ""
-
-
-_LISTS = (".txt", ".toml")
 
 
 def _source(module: str) -> Path | None:
