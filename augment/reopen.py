@@ -8,11 +8,16 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import orjson
 import polars as pl
 
+from augment.errors import AugmentError, SourceError
 from augment.images.sources import open_pictures
+from augment.manifest import manifest_of
+from augment.published import published_run
 from augment.recipe import Recipe, read_recipe
 from augment.records import CONTENT, SCHEMA
+from augment.source_cards import card_names
 from augment.sources import Source, open_source
 from filters import Context
 from filters.chain import chain_of
@@ -27,10 +32,45 @@ def sources_of(recipe: Recipe) -> tuple[Source, pl.DataFrame]:
         SourceError: one of them cannot be found or read.
     """
     opened = partial(open_pictures, paired=recipe.modality == "paired") if recipe.modality != "text" else open_source
-    source = opened(recipe.source, path=recipe.path, columns=recipe.map, holdout=recipe.holdout)
+    run = published_run(Path(recipe.source))
+    if run is not None and recipe.holdout and recipe.modality != "text":
+        raise SourceError(
+            f"--holdout would part the pictures of {run} from those that were made of them; hold more out where that "
+            "was made, or leave --holdout away: what it holds out stays the exam"
+        )
+    source = opened(recipe.source, path=None if run else recipe.path, columns=recipe.map, holdout=recipe.holdout)
+    if run is not None:
+        source = _with_its_exam(source, run, recipe.path)
     further = [opened(recipe.exam, holdout=0.0).seeds] if recipe.exam is not None else []
     exam = pl.concat([source.exam, *further])
     return (without_exam_copies(source, exam) if recipe.modality == "text" else source), exam
+
+
+def _with_its_exam(source: Source, run: Path, path: Path | None) -> Source:
+    """A published run as a source, with the rows that it holds out; `path` is where its own source's files are.
+
+    A file that was only sifted holds nothing out; a card's exam stays one also then.
+
+    Raises:
+        SourceError: its own source cannot be read.
+    """
+    manifest = manifest_of(run)
+    recipe = manifest.get("recipe") or {}
+    counts = orjson.loads((run / "summary.json").read_bytes())
+    if not (counts.get("exam") or recipe.get("exam") or manifest.get("exams") or recipe.get("source") in card_names()):
+        return source
+    try:
+        _, exam = reopened(manifest, path)
+    except AugmentError as error:
+        raise SourceError(
+            f"what {run} holds out must stay held out, and {recipe.get('source')}, from which it was made, cannot be "
+            f"read: {error}; put it back, or name its files with --path"
+        ) from None
+    more = exam.filter(~pl.col("id").is_in(source.exam["id"].implode()))
+    notes = (*source.notes, f"the {len(exam):,} rows that it holds out stay the exam") if len(exam) else source.notes
+    return dataclasses.replace(
+        source, exam=pl.concat([source.exam, more]), rows_in=source.rows_in + len(more), notes=notes
+    )
 
 
 def without_exam_copies(source: Source, exam: pl.DataFrame) -> Source:

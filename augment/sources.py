@@ -6,6 +6,7 @@ lost on the way with its reason.
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import os
 from collections.abc import Mapping, Sequence
@@ -18,7 +19,9 @@ import polars as pl
 from augment.errors import SourceError
 from augment.hub import download, load_hub_dataset
 from augment.images.pictures import SUFFIXES
+from augment.manifest import holds_pictures, manifest_of
 from augment.places import data_dir, home
+from augment.published import COLUMNS, ROWS, published_run, questions_of
 from augment.readers import FORMATS, Table, read_file
 from augment.records import SCHEMA, VERDICT, fingerprint, row_id
 from augment.source_cards import Card, card_names, read_card
@@ -93,13 +96,27 @@ def open_source(
     """The source called `name`, read, mapped to our columns, cleaned of bad rows and split.
 
     `columns` maps our names to the source's (`--map prompt=query`); `holdout` is the share of questions, from 0
-    to under 1, that is kept out as the exam (the card's own share when None).
+    to under 1, that is kept out as the exam (the card's own share when None). Of a run's folder it is what the run
+    published, split by families; what that holds out itself is not here (`augment.reopen.sources_of` adds it).
 
     Raises:
         SourceError: it cannot be found or read, or lacks a column it needs.
     """
     card, tables, origin = open_tables(name, path)
-    return source_of(name, card, tables, origin, columns=columns, holdout=holdout)
+    run = None if _is_card(name) else published_run(Path(name))
+    if run is None:
+        return source_of(name, card, tables, origin, columns=columns, holdout=holdout)
+    source = source_of(
+        run.resolve().name,
+        card,
+        tables,
+        origin,
+        columns={**COLUMNS, **(columns or {})},
+        holdout=holdout,
+        families=questions_of(run, columns or {}) if holdout else {},
+    )
+    split = "; a variant is held out with its seed" if holdout else ""
+    return dataclasses.replace(source, notes=(*source.notes, f"what the run published is read{split}"))
 
 
 def source_of(
@@ -110,8 +127,13 @@ def source_of(
     *,
     columns: Mapping[str, str] | None = None,
     holdout: float | None = None,
+    families: Mapping[str, Sequence[str]] | None = None,
 ) -> Source:
-    """The source that `tables` make, as `open_source` would have read them."""
+    """The source that `tables` make, as `open_source` would have read them.
+
+    `families` are, by row id, the questions that decide whether a row is held out, where these are not its own: it is
+    when one of them is.
+    """
     check_told(tables, columns or {})
     mappings = [mapping_of(table, {**card.columns, **(columns or {})}) for table in tables]
     notes = dict.fromkeys(note for _, note in mappings if note)
@@ -133,19 +155,23 @@ def source_of(
         first = bad[0][-2] if bad else "no rows"
         raise SourceError(f"no usable row in {origin}: all {len(bad)} were rejected (first: {first})")
     share = card.holdout if holdout is None else holdout
+
+    def asked(key: str | None, prompt: str | None) -> Sequence[str]:
+        return (families or {}).get(key or "") or (prompt or "",)
+
     content = ("id", *COMMON_NAMES)
     frame = _frame([(key, *row) for key, row in good.items()], content, SCHEMA).with_columns(
         pl.lit(source).alias("source"),
         pl.lit("seed").alias("generator"),
         pl.lit(0, dtype=pl.Int64).alias("variant"),
-        pl.Series("split", _splits([row[0] or "" for row in good.values()], share), dtype=pl.String),
+        pl.Series("split", _splits([asked(key, row[0]) for key, row in good.items()], share), dtype=pl.String),
         pl.lit([], dtype=pl.List(pl.String)).alias("parents"),
     )
     rejected = _frame(bad, (*content, "reason", "detail"), {**SCHEMA, **VERDICT}).with_columns(
         pl.lit(source).alias("source"), pl.lit("source").alias("dropped_by")
     )
     # a broken or repeated row of the exam is counted and its place told, but its content stays out of sight
-    held = pl.Series(_splits([row[1] or "" for row in bad], share), dtype=pl.String) == "exam"
+    held = pl.Series(_splits([asked(row[0], row[1]) for row in bad], share), dtype=pl.String) == "exam"
     shown = (pl.when(~held).then(pl.col(name).str.slice(0, CLIP)).alias(name) for name in COMMON_NAMES)
     rejected = rejected.with_columns(shown)
     return Source(
@@ -161,14 +187,18 @@ def source_of(
     )
 
 
-def _splits(prompts: list[str], holdout: float) -> list[str]:
-    """ "exam" for a fixed share of all questions, "train" for the others.
+def _splits(questions: Sequence[Sequence[str]], holdout: float) -> list[str]:
+    """Of each row "exam" when one of its questions is of a fixed share of all questions, "train" for the others.
 
     It depends on the hash of the folded question alone: a corrected answer, another label or a second answer to
     the same question never moves a row across.
     """
-    keys = fold(pl.Series(prompts, dtype=pl.String))
-    return ["exam" if int(fingerprint("split", key)[:8], 16) / 2**32 < holdout else "train" for key in keys]
+    every = list(dict.fromkeys(each for row in questions for each in row))
+    keys = fold(pl.Series(every, dtype=pl.String))
+    held = {
+        each for each, key in zip(every, keys, strict=True) if int(fingerprint("split", key)[:8], 16) / 2**32 < holdout
+    }
+    return ["train" if held.isdisjoint(row) else "exam" for row in questions]
 
 
 def _frame(rows: list[tuple[str | None, ...]], columns: Sequence[str], schema: dict[str, Any]) -> pl.DataFrame:
@@ -199,6 +229,10 @@ def open_tables(name: str, path: Path | None = None) -> tuple[Card, list[Table],
             folder = download(card, home() / "sources" / name, name)
             return card, [read_file(folder / each) for each in card.hub_files], f"hub:{card.hub}"
         return card, _card_tables(card, data_dir() / "sources"), name
+    if (run := published_run(Path(name))) is not None:
+        if holds_pictures(manifest_of(run)):
+            raise SourceError(_of_pictures(str(run), name))
+        return Card(), [read_file(run / ROWS)], name
     place = path or Path(name)
     if place.is_file():
         return Card(), [read_file(place)], name
