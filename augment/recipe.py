@@ -21,6 +21,13 @@ def _listed(value: Any) -> Any:
     return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
 
 
+def _named(value: Any) -> Any:
+    names = _listed(value)
+    if names == []:
+        raise ValueError("no filter is named; write none for none, or leave it away")
+    return names
+
+
 def _amount(value: str) -> str:
     if not re.fullmatch(AMOUNT, value):
         raise ValueError(f"'{value}' is no amount; write 5x (per seed) or 800 (in all)")
@@ -73,7 +80,7 @@ class Recipe(BaseModel):
         str, BeforeValidator(str), AfterValidator(_amount), Field(json_schema_extra={"pattern": f"^{AMOUNT}$"})
     ] = "5x"  # the pattern is what Prefect checks before a run begins
     generators: Annotated[list[str], BeforeValidator(_listed)] = []
-    filters: Annotated[list[str], BeforeValidator(_listed), Field(min_length=1)] = ["default"]
+    filters: Annotated[list[str], BeforeValidator(_named), Field(min_length=1)] = ["default"]
     settings: dict[str, dict[str, Any]] = Field(default={}, alias="set")
     path: Path | None = None
     map: dict[str, str] = {}

@@ -114,7 +114,7 @@ def respondent(context: Context, name: str, llm: str, base_url: str, concurrency
         EngineError: it cannot be reached or used.
     """
     opened: dict[tuple[str, EngineOptions], Respondent] = context.memory.setdefault("llms", {})
-    options = EngineOptions(base_url=base_url or None, concurrency=concurrency, timeout=timeout)
+    options = EngineOptions(base_url=base_url or None, concurrency=concurrency, timeout=timeout, setting=name)
     if (llm, options) not in opened:
         engine = open_engine(llm, options, f"{name}.llm")
         if draws(engine):

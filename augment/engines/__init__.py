@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar, Protocol
 
 from augment.errors import RecipeError
@@ -49,7 +49,8 @@ class EngineOptions:
 
     Of those that draw: `batch` pictures are drawn at once (None: as many as fit), in `dtype` ("auto": bfloat16 on a
     GPU, else float32); `adapters` are digests and folders of what `Drawing.adapters` names; `accept_licence`: the user
-    has read the terms of a model that is not known to allow training on what it draws.
+    has read the terms of a model that is not known to allow training on what it draws. `setting` is the filter for
+    which it is opened: its `base_url` and `llm` are what a user would change, instead of the flags.
     """
 
     base_url: str | None = None
@@ -62,6 +63,17 @@ class EngineOptions:
     dtype: str = "auto"
     adapters: tuple[tuple[str, str], ...] = ()
     accept_licence: bool = False
+    setting: str = field(default="", compare=False)
+
+    @property
+    def url_flag(self) -> str:
+        """How a user names the server."""
+        return f"--set {self.setting}.base_url" if self.setting else "--base-url"
+
+    @property
+    def model_flag(self) -> str:
+        """How a user names a served model."""
+        return f"--set {self.setting}.llm=openai:MODEL" if self.setting else "--llm openai:MODEL"
 
     @classmethod
     def of(cls, recipe: Recipe) -> EngineOptions:

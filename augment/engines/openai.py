@@ -51,13 +51,13 @@ class OpenAI:
         Raises:
             EngineError: no server there, the key is refused, or the model is not served, or not the same by all.
         """
-        urls = [each.strip() for each in (options.base_url or "").split(",")]
-        servers = tuple(Server.find(each) for each in dict.fromkeys(filter(None, urls))) or (Server.find(None),)
+        urls = [each for each in map(str.strip, (options.base_url or "").split(",")) if each] or [""]
+        servers = tuple(Server.find(each or None, options.url_flag) for each in dict.fromkeys(urls))
         found: dict[str, tuple[str, str, tuple[str, ...]]] = {}
         away: Away | None = None
         for server in servers:
             try:
-                found[server.url] = server.model(model, "--llm openai:MODEL")
+                found[server.url] = server.model(model, options.model_flag)
             except Away as error:
                 away = error
                 if len(servers) > 1:
@@ -69,7 +69,7 @@ class OpenAI:
         for url, (other, its, _) in others:
             if (other, its) != (name, revision):
                 told = f"'{name}' ({revision or 'no revision'}) and '{other}' ({its or 'no revision'})"
-                raise EngineError(f"{first} and {url} serve {told}; give --base-url servers of one model")
+                raise EngineError(f"{first} and {url} serve {told}; give {options.url_flag} servers of one model")
         return cls(name, servers, options, revision, served)
 
     @property

@@ -37,7 +37,10 @@ class _StayHere(urllib.request.HTTPRedirectHandler):
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """A server's address ("http://127.0.0.1:8000/v1"), the key it is asked with, and the flag that gave the address."""
+    """A server's address ("http://127.0.0.1:8000/v1"), the key it is asked with, and the flag that gave the address.
+
+    The flag is that of a verb, or of a filter: "--set judge.base_url".
+    """
 
     url: str
     key: str = field(default="", repr=False)
@@ -57,7 +60,8 @@ class Server:
         url = (base_url or os.environ.get("OPENAI_BASE_URL", "")).strip() or (HOSTED if key else "")
         if not url:
             raise EngineError(
-                f"no server to ask; give {flag} http://HOST:PORT/v1, or set OPENAI_API_KEY for api.openai.com"
+                f"no server to ask; give {_given(flag, 'http://HOST:PORT/v1')}, "
+                "or set OPENAI_API_KEY for api.openai.com"
             )
         if not set("@?#").isdisjoint(unicodedata.normalize("NFKC", url)):  # "http://user:p/w@host" has no userinfo
             raise EngineError(
@@ -72,7 +76,7 @@ class Server:
         except ValueError:  # half an IPv6 address, a port that is no number
             named = False
         if not named or not url.isascii() or not url.isprintable():
-            raise EngineError(f"{flag} {url!r} is no address; write http://HOST:PORT/v1, in ASCII")
+            raise EngineError(f"{_given(flag, repr(url))} is no address; write http://HOST:PORT/v1, in ASCII")
         path = parts.path.rstrip("/")
         for ending in ENDINGS:
             path = path.removesuffix(ending)
@@ -168,7 +172,7 @@ class Server:
         """What to tell the user when the server refuses everything asked at `path`: its own words, and the fix."""
         words = f"(HTTP {status}: {complaint(raw, self.key)})"
         if 300 <= status < 400:
-            return EngineError(f"{self.url} has moved {words}; give {self.flag} {where or 'its new address'}")
+            return EngineError(f"{self.url} has moved {words}; give {_given(self.flag, where or 'its new address')}")
         if status == 401:
             what = "refuses the key" if self.key else "wants a key"
             return EngineError(f"{self.url} {what} {words}; set OPENAI_API_KEY to one it accepts")
@@ -210,3 +214,8 @@ def _fields(told: Any, path: str) -> frozenset[str] | None:
 def _revision(entry: dict[str, Any]) -> str:
     root = entry.get("root")
     return root if isinstance(root, str) and root != entry["id"] else ""
+
+
+def _given(flag: str, value: str) -> str:
+    """The flag with its value."""
+    return f"{flag}={value}" if flag.startswith("--set ") else f"{flag} {value}"

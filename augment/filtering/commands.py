@@ -38,10 +38,13 @@ def filter(
     """
     from rich.console import Console
 
+    from augment.errors import RecipeError
     from augment.filtering.sifting import sift
 
     told = settings(set_) or {}
     names = [each.strip() for each in filters.split(",") if each.strip()] if filters is not None else None
+    if names == []:
+        raise RecipeError(f"--filters {filters!r} names no filter; write none to sift with none, or leave it away")
     dataset = _dataset(target, path, map, exam)
     done = sift(
         dataset, names, told, Console(stderr=True), top_k=top_k, workers=workers, ray=ray, out=out, overwrite=overwrite
