@@ -112,8 +112,7 @@ def _sizes(desk: Desk, rows: int | None, bound: float) -> tuple[int, int]:
 
     sizes = desk.population.sizes
     if not any(sizes):
-        done = f"all {len(desk.done):,} were reviewed before" if desk.done else "it holds no variant"
-        raise RunError(f"{desk.folder} has no row to review: {done}")
+        raise RunError(_nothing(desk))
     typer.echo(f"{sizes[0]:,} kept and {sizes[1]:,} rejected rows can be reviewed")
     if rows is None:
         for each in sorted({bound, *(one for one in (0.1, 0.05, 0.03) if one < bound)}, reverse=True):
@@ -176,13 +175,28 @@ def _tell(desk: Desk, json: bool) -> None:
     if json:
         print_json({"run": str(desk.folder), **standing, "decisions": made, "unreadable_lines": broken})
         return
-    _echo_all(rates.lines(standing["rates"], standing["agreement"]))
+    _echo_all(rates.lines(standing["rates"], standing["agreement"]) or [_nothing(desk)])
     if broken:
         typer.echo(
             f"{desk.folder / DECISIONS} has {broken:,} lines that hold no decision; they were read past", err=True
         )
     if made:
         typer.echo(f"the next version, as you decided: augment review {desk.folder} --publish")
+
+
+def _nothing(desk: Desk) -> str:
+    """Why there is no row to look at."""
+    from augment.manifest import manifest_of
+
+    why = "it holds no variant"
+    if desk.done:
+        why = f"all {len(desk.done):,} were reviewed before"
+    elif "columns" in manifest_of(desk.folder):
+        why = (
+            "it was sifted from a file, and people review what was generated; rejected.parquet has its rejected rows "
+            "and why, and augment filter with --set FILTER.SETTING=VALUE decides anew"
+        )
+    return f"{desk.folder} has no row to review: {why}"
 
 
 def _echo_all(lines: list[str]) -> None:

@@ -174,3 +174,13 @@ def test_without_scipy_it_says_what_to_install(augment, run, monkeypatch):
     ran = augment("review", run, "--status")
     assert ran.code == 2
     assert "pip install 'augment[evaluate]'" in ran.err
+
+
+def test_a_sifted_file_says_that_it_has_nothing_to_review(augment, place):
+    row = {"question": "感冒后咳嗽怎么办，要不要吃药？", "answer": "多喝水，多休息，必要时看医生。"}
+    (place / "own.jsonl").write_text(json.dumps(row, ensure_ascii=False), "utf-8")
+    run = place / augment("filter", "own.jsonl").out.splitlines()[-1]
+    ran = augment("review", run, "--status")
+    assert ran.code == 0 and ran.out.count("\n") == 1 and "has no row to review: it was sifted from a file" in ran.out
+    ran = augment("review", run)
+    assert ran.code == 2 and "it was sifted from a file" in ran.err
