@@ -16,6 +16,7 @@ from augment.records import PICTURE, REVIEWED, SCHEMA, VERDICT, WRITTEN
 from augment.replies import ReplyStore
 from augment.review.verdicts import Verdicts
 from augment.runs import finished_runs
+from filters import Filter, limits_of
 from filters.chain import chain_of_record
 
 
@@ -56,7 +57,9 @@ def story(id: str, run: Path | None) -> dict[str, Any]:
     folder, row = find_row(id, run)
     parents = [_parent(folder, each) for each in row["parents"] or []]
     known = {**SCHEMA, **PICTURE, **WRITTEN, **VERDICT, **REVIEWED}
-    scores = {name: value for name, value in row.items() if name not in known and value is not None}
+    rest = {name: value for name, value in row.items() if name not in known and value is not None}
+    theirs = manifest_of(folder).get("columns", ())
+    own, scores = ({name: rest[name] for name in rest if (name in theirs) is foreign} for foreign in (True, False))
     dropped = row.get("dropped_by")
     told: dict[str, Any] = {
         "id": row["id"],
@@ -80,24 +83,43 @@ def story(id: str, run: Path | None) -> dict[str, Any]:
         told["made by"] = {name: row[name] for name in made if row[name] not in (None, "")}
         told["made by"]["params"] = orjson.loads(row["params"])
         told |= _exchange(row["reply_key"])
+    if own:
+        told["columns"] = own
     if scores:
-        told["scores"] = scores
-        told |= _judged(folder, row)
+        told |= {"scores": scores, **_judged(folder, row)}
     return told
 
 
 def readable(told: dict[str, Any]) -> dict[str, Any]:
-    """A story for people: each score that says something beside what it is held against."""
-    limits, scores = told.get("limits", {}), {}
-    for name, value in told.get("scores", {}).items():
-        if value != "":
-            shown = f"{value:.4g}" if isinstance(value, float) else str(value)
-            scores[name] = f"{shown} ({limits[name]})" if name in limits else shown
-    return {name: scores if name == "scores" else each for name, each in told.items() if name != "limits"}
+    """A story for people: the scores that say something, the nearest to their limits first, each beside these.
+
+    The others, which are 0, false or empty and within their limits, are named in one line.
+    """
+    limits, near = told.get("limits", {}), told.get("near", {})
+    scores: dict[str, str] = {}
+    silent = []
+    for name, value in sorted(told.get("scores", {}).items(), key=lambda each: -near.get(each[0], -1.0)):
+        if not value and near.get(name, 0) < 1:
+            silent.append(name)
+            continue
+        shown = f"{value:.4g}" if isinstance(value, float) else str(value)
+        past = "; past it" if near.get(name, 0) > 1 else ""
+        scores[name] = f"{shown} ({limits[name]}{past})" if name in limits else shown
+    out: dict[str, Any] = {}
+    for name, each in told.items():
+        if name == "scores":
+            out |= {"scores": scores} if scores else {}
+            out |= {"scores of 0 or nothing": ", ".join(silent)} if silent else {}
+        elif name not in ("limits", "near"):
+            out[name] = each
+    return out
 
 
 def _judged(folder: Path, row: dict[str, Any]) -> dict[str, Any]:
-    """What the run's filters hold the row's scores against, and every reason for which they would drop it."""
+    """What the run's filters hold the row's scores against, and every reason for which they would drop it.
+
+    `near` is how near each score is to its limit: 1 at it, more past it.
+    """
     record = manifest_of(folder).get("filters")
     try:
         chain = chain_of_record(record or [], {})
@@ -107,7 +129,31 @@ def _judged(folder: Path, row: dict[str, Any]) -> dict[str, Any]:
     frame = pl.DataFrame([{name: row.get(name) for name in chain.scores}], schema=chain.scores)
     reasons = chain.reasons(frame)[0].to_list()
     more = {"all reasons": ", ".join(reasons)} if len(reasons) > 1 else {}
-    return {"limits": limits, **more} if limits else more
+    near = {name: found for each in chain.filters for name, found in _near(each, row).items()}
+    return {"limits": limits, "near": near, **more} if limits else more
+
+
+def _near(each: Filter, row: dict[str, Any]) -> dict[str, float]:
+    """How near a row's numbers are to their bounds: their ratio, over 1 on the wrong side; of a switch nothing."""
+    found = {}
+    for column, limits in limits_of(each).items():
+        value = row.get(column)
+        ratios = []
+        for limit in limits:
+            sign, _, setting = limit.rpartition(" ")
+            bound = getattr(each, setting)
+            if sign and isinstance(value, int | float) and isinstance(bound, int | float):
+                ratios.append(_ratio(sign, float(value), float(bound)))
+        if ratios:
+            found[column] = round(max(ratios), 4)
+    return found
+
+
+def _ratio(sign: str, value: float, bound: float) -> float:
+    inside = {"<": value < bound, "<=": value <= bound, ">": value > bound, ">=": value >= bound}[sign]
+    small, large = (value, bound) if sign in ("<", "<=") else (bound, value)
+    ratio = small / large if small > 0 < large else 0.0
+    return min(ratio, 1.0) if inside else max(ratio, 1.0001)
 
 
 def _reviewed(folder: Path, row: dict[str, Any]) -> dict[str, Any]:

@@ -54,4 +54,27 @@ def test_a_score_stands_beside_its_limit_and_every_reason_is_told(augment, place
     assert told["limits"]["length_prompt"] == ">= min_prompt 4, <= max_prompt 35"
     assert told["all reasons"] == "length: prompt too long, similarity: too like its parent"
     shown = augment("explain", row["id"], "--run", "runs/c").out
-    assert f"length_prompt: {row['length_prompt']} (>= min_prompt 4, <= max_prompt 35)" in shown
+    assert f"length_prompt: {row['length_prompt']} (>= min_prompt 4, <= max_prompt 35; past it)" in shown
+
+
+def test_scores_near_or_past_their_limits_come_first_and_those_of_nothing_are_only_named(augment, place):
+    words = ("--source", seeds(place), "--llm", "echo", "--generators", "persona", "--n", "1x")
+    augment("text", *words, "--filters", "length,similarity,pii", "--set", "length.max_prompt=35", "--out", "runs/c")
+    rejected = pl.read_parquet(place / "runs/c/rejected.parquet").filter(pl.col("dropped_by") == "length")
+    lines = augment("explain", rejected["id"][0], "--run", "runs/c").out.splitlines()
+    scores = lines[lines.index("scores:") + 1 :]
+    assert scores[0].startswith("  length_prompt: ") and scores[0].endswith("past it)")
+    assert not any(line.strip().startswith("pii_") for line in scores)
+    (silent,) = [line for line in lines if line.startswith("scores of 0 or nothing: ")]
+    assert "pii_phone" in silent
+
+
+def test_the_columns_of_a_file_are_not_among_its_scores(augment, place):
+    row = {"question": "感冒后咳嗽怎么办，要不要吃药？", "answer": "多喝水，多休息，必要时看医生。", "cost": 3}
+    (place / "own.jsonl").write_text(json.dumps(row, ensure_ascii=False), "utf-8")
+    run = place / augment("filter", "own.jsonl", "--filters", "length").out.splitlines()[-1]
+    id = pl.read_parquet(run / "curated/train.parquet")["id"][0]
+    told = json.loads(augment("explain", id, "--run", run, "--json").out)
+    assert told["columns"] == {"cost": 3} and set(told["scores"]) == {"length_prompt", "length_response"}
+    lines = augment("explain", id, "--run", run).out.splitlines()
+    assert lines[lines.index("columns:") + 1] == "  cost: 3"
