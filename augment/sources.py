@@ -9,7 +9,8 @@ from __future__ import annotations
 import dataclasses
 import math
 import os
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -136,6 +137,7 @@ def source_of(
     """
     check_told(tables, columns or {})
     mappings = [mapping_of(table, {**card.columns, **(columns or {})}) for table in tables]
+    check_prompts_of(tables, [mapping for mapping, _ in mappings], origin)
     notes = dict.fromkeys(note for _, note in mappings if note)
     source = Path(name).stem if origin == name and not _is_card(name) else name
     good: dict[str, tuple[str | None, ...]] = {}
@@ -321,6 +323,35 @@ def mapping_of(table: Table, wanted: Mapping[str, str]) -> tuple[dict[str, str],
             f"no column looks like a prompt among: {', '.join(table.columns)}; name it with --map prompt=COLUMN"
         )
     return found, f"columns guessed: {', '.join(guessed)} (change with --map)" if guessed else ""
+
+
+def check_prompts(values: Iterable[Any], column: str, origin: str) -> None:
+    """Whether a column of prompts holds any text, whatever the format of its file.
+
+    Raises:
+        SourceError: all that it holds are numbers.
+    """
+    told = [each for each in values if each is not None and str(each).strip()]
+    if told and all(re.fullmatch(NUMBER, str(each).strip()) for each in told):
+        raise SourceError(
+            f"the column '{column}' of {origin} holds numbers only, for example {told[0]}, and a prompt is text; "
+            "name the column that holds it with --map prompt=COLUMN"
+        )
+
+
+def check_prompts_of(tables: Sequence[Table], mappings: Sequence[Mapping[str, str]], origin: str) -> None:
+    """`check_prompts` of tables together, each with its mapping.
+
+    Raises:
+        SourceError: as that.
+    """
+    named = [mapping["prompt"] for mapping in mappings]
+    every = (row.get(name) for table, name in zip(tables, named, strict=True) for _, row in table.rows)
+    check_prompts(every, named[0] if named else "", origin)
+
+
+NUMBER = r"[+-]?[0-9]+(?:[.,][0-9]+)*(?:e[+-]?[0-9]+)?"
+"""A cell that is a number, as text."""
 
 
 def row_of(record: Mapping[str, Any], mapping: Mapping[str, str]) -> tuple[dict[str, Any], str | None]:

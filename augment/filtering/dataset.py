@@ -29,9 +29,10 @@ class Dataset:
     `blocks` gives the rows in order, with the columns of the dataset, of `POSITION` and of `VERDICT`; a row that has
     a verdict of `settled` keeps it. `lost` are rows that never were candidates. `seeds` are published before their
     candidates; `positions` says how many places there are in `_position`. `scored` is the record of the chain that gave
-    the rows the scores that they have, with what it made them with.
-    `columns` are published besides those of every dataset and the scores; `manifest` and `summary` are of the run
-    `folder` that the rows were published in before, if they were, and `owners` the ids of its seeds, place by place.
+    the rows the scores that they have, with what it made them with. `columns` are published besides those of every
+    dataset and the scores; `renamed` says what columns were called in the file that they come from, where that is not
+    what they are called here; `manifest` and `summary` are of the run `folder` that the rows were published in before,
+    if they were, and `owners` the ids of its seeds, place by place.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Dataset:
     seeds: pl.DataFrame
     lost: pl.DataFrame
     columns: dict[str, Any]
+    renamed: Mapping[str, str] = field(default_factory=dict)
     scored: Sequence[Mapping[str, Any]] = ()
     notes: tuple[str, ...] = ()
     manifest: Mapping[str, Any] = field(default_factory=dict)

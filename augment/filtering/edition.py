@@ -147,7 +147,7 @@ def _counts(dataset: Dataset, tally: Tally, bad: int, workshop: Workshop) -> dic
         return {**dataset.summary, "carried": 0, "rounds": 0, "seeds_short": _short(dataset, workshop)}
     nothing = dict.fromkeys(("seeds", "exam", "unused", "carried", "rounds"), 0)
     rows = {"rows_in": tally.candidates + bad, "source_rejected": bad, "target": tally.candidates}
-    return {"source": dataset.name, **rows, **nothing, "seeds_short": []}
+    return {"source": dataset.name, "columns": dict(dataset.renamed), **rows, **nothing, "seeds_short": []}
 
 
 def _short(dataset: Dataset, workshop: Workshop) -> list[dict[str, Any]]:

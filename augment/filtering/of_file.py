@@ -21,7 +21,18 @@ from augment.filtering.dataset import BLOCK, Dataset
 from augment.manifest import digest_of
 from augment.readers import Table
 from augment.records import PICTURE, POSITION, REVIEWED, SCHEMA, VERDICT, fingerprint, row_id
-from augment.sources import CELL_LIMIT, CLIP, check_told, mapping_of, open_source, open_tables, row_of
+from augment.sources import (
+    CELL_LIMIT,
+    CLIP,
+    NUMBER,
+    check_prompts,
+    check_prompts_of,
+    check_told,
+    mapping_of,
+    open_source,
+    open_tables,
+    row_of,
+)
 from filters import TABLE, Context, modalities_of
 from filters.chain import WORKING
 
@@ -77,6 +88,8 @@ class _Parquet:
         table = Table(empty.columns)
         check_told([table], told)
         ours, note = mapping_of(table, told)
+        if not empty.schema[ours["prompt"]].is_nested():
+            check_prompts(_some_prompts(path, ours["prompt"]), ours["prompt"], str(path))
         return cls(path, _Columns.of(ours, dict(empty.schema))), note
 
     @property
@@ -122,6 +135,15 @@ class _Parquet:
         return read.with_columns(pl.when(pl.col("reason").is_not_null()).then(place).alias("detail"))
 
 
+def _some_prompts(path: Path, column: str) -> list[str]:
+    """A prompt that is not a number where there is one, else any."""
+    cells = pl.scan_parquet(path, glob=False).select(pl.col(column).cast(pl.String).str.strip_chars().alias("prompt"))
+    told = cells.filter(pl.col("prompt") != "")
+    words = told.filter(~pl.col("prompt").str.contains(f"^(?:{NUMBER})$")).head(1).collect(engine="streaming")
+    some: list[str] = (words if len(words) else told.head(1).collect())["prompt"].to_list()
+    return some
+
+
 def _open(path: Path) -> pq.ParquetFile:
     try:
         return pq.ParquetFile(path)
@@ -144,6 +166,7 @@ class _Tables:
         check_told(tables, told)
         found = [mapping_of(table, {**card.columns, **told}) for table in tables]
         mapped = [ours for ours, _ in found]
+        check_prompts_of(tables, mapped, str(path or name))
         kinds: dict[str, Any] = {}
         for table in tables:
             for column in table.columns:
@@ -226,6 +249,7 @@ def of_file(
         seeds=pl.DataFrame(schema=SCHEMA),
         lost=pl.DataFrame(schema={**SCHEMA, **VERDICT}),
         columns=dict(read.columns.kinds),
+        renamed=_renamed(read),
         notes=notes,
         manifest={
             "source": {"name": source, "fingerprint": read.digest},
@@ -233,6 +257,18 @@ def of_file(
             "columns": list(read.columns.kinds),
         },
     )
+
+
+def _renamed(read: _Parquet | _Tables) -> dict[str, str]:
+    """The columns that have another name here than in the file, with that."""
+    mappings = [read.columns.ours] if isinstance(read, _Parquet) else read.mappings
+    found: dict[str, list[str]] = {}
+    for mapping in mappings:
+        for ours, theirs in mapping.items():
+            if theirs not in found.setdefault(ours, []):
+                found[ours].append(theirs)
+    told = {ours: " or ".join(theirs) for ours, theirs in found.items() if theirs != [ours]}
+    return told | {ours: theirs for theirs, ours in read.columns.others.items() if ours != theirs}
 
 
 def _numbered(read: _Parquet | _Tables, source: str) -> Iterator[pl.DataFrame]:

@@ -24,6 +24,8 @@ def print_filtered(done: Filtered, console: Console) -> None:
         console.print(line, highlight=False, soft_wrap=True, markup=False)
 
     counts = done.summary
+    if names := counts.get("columns"):
+        say(f"columns: {', '.join(f'{theirs} is {ours} here' for ours, theirs in names.items())}")
     moved = counts["filtered"]
     lost = f" ({counts['source_rejected']:,} more could not be read)" if counts["source_rejected"] else ""
     say(

@@ -186,3 +186,52 @@ def test_a_file_that_is_no_parquet_is_refused(place):
     (place / "x.parquet").write_text("hello")
     with pytest.raises(SourceError, match=r"x\.parquet is not a whole Parquet file"):
         of_file("x.parquet")
+
+
+def test_an_empty_list_of_filters_is_refused_in_one_line(augment, place):
+    path = written(place)
+    for empty in ("", " , "):
+        ran = augment("filter", path, "--filters", empty)
+        assert ran.code == 2 and ran.err.count("\n") == 1 and "names no filter; write none" in ran.err
+        ran = augment("text", "--source", path, "--filters", empty)
+        assert ran.code == 2 and ran.err.count("\n") == 1 and "no filter is named; write none" in ran.err
+    assert not (place / "runs").exists()
+
+
+def test_an_llm_that_cannot_be_asked_names_the_setting_that_helps(augment, place, monkeypatch):
+    for name in ("OPENAI_API_KEY", "OPENAI_BASE_URL"):
+        monkeypatch.delenv(name, raising=False)
+    path = written(place)
+    words = ("filter", path, "--filters", "judge", "--set", "judge.llm=openai:m")
+    for url, told in (
+        ("", "give --set judge.base_url=http://HOST:PORT/v1"),
+        ("http://127.0.0.1:1/v1", "give another --set judge.base_url"),
+        ("http://:0", "--set judge.base_url='http://:0' is no address"),
+    ):
+        ran = augment(*words, *(("--set", f"judge.base_url={url}") if url else ()))
+        assert ran.code == 2 and told in ran.err and "--base-url" not in ran.err, ran.err
+
+
+def test_columns_under_another_name_are_told(augment, place):
+    path = written(place)
+    ran = augment("filter", path)
+    assert ran.out.splitlines()[0] == "columns: question is prompt here, answer is response here, id is source_id here"
+    run = place / ran.out.splitlines()[-1]
+    told = json.loads((run / "summary.json").read_bytes())["columns"]
+    assert told == {"prompt": "question", "response": "answer", "source_id": "id"}
+    pl.DataFrame({"prompt": ["头疼怎么办"], "response": ["多休息，喝水。"]}).write_parquet(place / "ours.parquet")
+    assert not augment("filter", "ours.parquet").out.startswith("columns")
+
+
+@pytest.mark.parametrize("kind", ["parquet", "csv", "jsonl"])
+def test_a_column_of_numbers_is_no_prompt_in_any_format(augment, place, kind):
+    frame = pl.DataFrame(
+        {"prompt": [1.5, None, 3.0], "text": ["头疼怎么办", "失眠怎么办", "12"], "response": ["好"] * 3}
+    )
+    path = place / f"n.{kind}"
+    {"parquet": frame.write_parquet, "csv": frame.write_csv, "jsonl": frame.write_ndjson}[kind](path)
+    for words in (("filter", path), ("text", "--source", path)):
+        ran = augment(*words)
+        assert ran.code == 2 and ran.err.count("\n") == 1, ran.err
+        assert "the column 'prompt' of" in ran.err and "holds numbers only, for example 1.5" in ran.err
+    assert augment("filter", path, "--map", "prompt=text").code == 0
