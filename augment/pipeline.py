@@ -121,7 +121,7 @@ def curate(
         def choose() -> None:
             chosen = plan.chain.select(workshop.kept(), context)
             if "reviewed" in chosen.columns:
-                chosen = prevailing(chosen, plan.exam)
+                chosen = prevailing(chosen, plan.exam, plan.seeds)
             workshop.rejudge(chosen)
             tally.put_out(chosen)
             tally.sieve.put_out(plan.chain, chosen)
@@ -217,7 +217,7 @@ def sift(plan: Plan, candidates: pl.DataFrame, context: Context) -> pl.DataFrame
     readable = pl.col("dropped_by").is_null()
     sifted = plan.chain.sift(candidates.filter(readable).drop(VERDICT), context)
     if "reviewed" in sifted.columns:
-        sifted = prevailing(sifted, plan.exam)
+        sifted = prevailing(sifted, plan.exam, plan.seeds)
     return pl.concat([sifted, candidates.filter(~readable).drop(PARENT)], how="diagonal")
 
 

@@ -126,7 +126,7 @@ def sifted(dataset: Dataset, chain: Chain, context: Context) -> Iterator[pl.Data
         fixed, rows = block.filter(settled), block.filter(~settled)
         out = chain.sift(rows.drop(VERDICT), context, held)
         if "reviewed" in out.columns:
-            out = prevailing(out, context.exam)
+            out = prevailing(out, context.exam, context.seeds)
         yield pl.concat([out, fixed], how="diagonal")
 
 

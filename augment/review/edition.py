@@ -68,8 +68,8 @@ def publish(run: Path, path: Path | None = None) -> Published:
     folder = parent.folder.parent / f"{manifest.get('name') or parent.folder.name}-{identity[:8]}"
     if (folder / MANIFEST).is_file() and manifest_of(folder)["fingerprint"] == identity:
         return Published(folder, parent.version + 1, False, _summary(folder, manifest_of(folder)))
-    exam = Guard.of(manifest, before, path).exam if _needs_exam(parent) else pl.DataFrame(schema=SCHEMA)
-    rows = Reviewed(parent, exam)
+    nobody = pl.DataFrame(schema=SCHEMA)
+    rows = Reviewed(parent, Guard.of(manifest, before, path) if _needs_exam(parent) else Guard(nobody, nobody))
     counts, short = recounted(manifest, before, rows.curated, rows.rejected, rows.put_out, rows.let_in, len(rows.late))
     counts["review"] = {**parent.verdicts.counts(), **_measured(parent.folder)}
     counts["seconds"] = round(time.perf_counter() - started, 3)
@@ -148,7 +148,7 @@ class Reviewed:
     """A parent's rows as its reviewers want them, those that they would publish held against the exam."""
 
     parent: Parent
-    exam: pl.DataFrame
+    guard: Guard
 
     def curated(self) -> Iterator[pl.DataFrame]:
         """Every kept row in the parent's order, those let in after the others of their seed."""
@@ -254,4 +254,4 @@ class Reviewed:
         heeded = verdicts.heeded(frame)
         stale = pl.Series(heeded["id"] != frame["id"])
         scored = heeded.with_columns(pl.when(~stale).then(pl.col(name)).alias(name) for name in self.scores)
-        return prevailing(verdicts.turned_away(scored), self.exam)
+        return prevailing(verdicts.turned_away(scored), self.guard.exam, self.guard.seeds)

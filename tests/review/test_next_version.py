@@ -517,3 +517,23 @@ def test_a_total_is_reviewed_too(place):
     sitting.decide(kept(sitting)[0], "reject")
     done = publish(run)
     assert (done.short, accounted(done.path)["kept"]) == (0, accounted(run)["kept"] - 1)
+
+
+def test_a_form_of_words_that_the_seeds_have_too_is_no_copy_of_the_exam(place):
+    def asked(years, degrees):
+        return f"我{years}岁的孩子发烧{degrees}度要不要吃药"
+
+    lines = [{"question": asked(each, 38 + each), "answer": f"先看精神，第{each}天去医院。"} for each in range(1, 5)]
+    (place / "fever.jsonl").write_text("\n".join(json.dumps(each) for each in lines), "utf-8")
+    (place / "exam.jsonl").write_text(json.dumps({"question": asked(9, 37), "answer": "不用。"}), "utf-8")
+    flags = {"source": "fever.jsonl", "exam": "exam.jsonl", "filters": "length", "set": {}}
+    run = made(place, **flags).path
+    assert len(curated(run).filter(pl.col("generator") == "seed")) == 4
+    sitting = sit(run)
+    sitting.decide(kept(sitting)[0], "edit", prompt=asked(6, 39))
+    new = publish(run).path
+    assert asked(6, 39) in curated(new)["prompt"].to_list()
+    (place / "fever.jsonl").write_text(json.dumps({"question": "失眠怎么办，要吃药吗", "answer": "先别急。"}), "utf-8")
+    alone = sit(made(place, **flags).path)
+    with pytest.raises(Refused, match="an exam question with some characters changed"):
+        alone.decide(kept(alone)[0], "edit", prompt=asked(6, 39))
