@@ -1,25 +1,22 @@
 """The reply store: every answer an engine ever gave, by content key, so that none is paid for twice.
 
-One SQLite file in WAL mode. Each reply is committed as it arrives (some 30 µs: without an fsync a commit
-survives the death of the process, which is what is promised), before anything is done with it. A picture is in
-the picture store before its reply is committed here, so that a reply without its picture is one to ask for again.
+One SQLite file (`augment.store`). Each reply is committed as it arrives, before anything is done with it. A picture is
+in the picture store before its reply is committed here, so that a reply without its picture is one to ask for again.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import sqlite3
-import threading
 import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import orjson
 
-from augment.errors import RunError
 from augment.images.store import pictures
 from augment.records import Reply, Request
+from augment.store import Store
 
 _TABLE = """
 create table if not exists replies (
@@ -35,10 +32,9 @@ insert into replies values (?, ?, ?, ?, ?, ?, ?, ?) on conflict (key) do update 
 where replies.finish = 'length' and (excluded.finish != 'length' or excluded.max_tokens > replies.max_tokens)
 """
 _PUT_DRAWN = "insert or replace into replies values (?, ?, ?, ?, ?, ?, ?, ?)"
-_BATCH = 500
 
 
-class ReplyStore:
+class ReplyStore(Store):
     """Replies by key. Safe to use from several threads and several processes at once."""
 
     def __init__(self, path: Path) -> None:
@@ -47,21 +43,7 @@ class ReplyStore:
         Raises:
             RunError: the file is not writable or not a store.
         """
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self._db = sqlite3.connect(path, timeout=60, check_same_thread=False, isolation_level=None)
-            self._db.execute("pragma journal_mode=wal")
-            self._db.execute("pragma synchronous=normal")
-            self._db.execute(_TABLE)
-        except (sqlite3.Error, OSError) as error:
-            raise RunError(f"cannot open the reply store {path}: {error}; set AUGMENT_HOME elsewhere") from None
-        self._lock = threading.Lock()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self._db.close()
+        super().__init__(path, _TABLE, "reply store")
 
     def put(self, request: Request, reply: Reply) -> None:
         """Keep a reply for good; a truncated one gives way to a longer one, a failure is not kept.
@@ -83,28 +65,16 @@ class ReplyStore:
             orjson.dumps(_asked(request), default=dict).decode(),
             time.time(),
         )
-        try:
-            with self._lock:
-                if request.draws:
-                    self._put_drawn(row, reply)
-                else:
-                    self._db.execute(_PUT, row)
-        except sqlite3.Error as error:
-            raise RunError(f"cannot write to the reply store: {error}; make room, then run again") from None
-
-    def _put_drawn(self, row: tuple[Any, ...], reply: Reply) -> None:
-        """The PNG, then the reply, as one: two processes that draw the same keep the same."""
-        self._db.execute("begin immediate")
-        try:
-            known = self._db.execute("select text from replies where key = ?", [reply.key]).fetchone()
+        with self.writing(whole=request.draws) as db:
+            if not request.draws:
+                db.execute(_PUT, row)
+                return
+            # the PNG, then the reply, as one: two processes that draw the same keep the same
+            known = db.execute("select text from replies where key = ?", [reply.key]).fetchone()
             if known is None or not known[0] or reply.key not in pictures():
                 if reply.picture:
                     pictures().replace(reply.key, reply.picture)
-                self._db.execute(_PUT_DRAWN, row)
-            self._db.execute("commit")
-        except BaseException:
-            self._db.execute("rollback")
-            raise
+                db.execute(_PUT_DRAWN, row)
 
     def answered(self, requests: Iterable[Request]) -> Mapping[str, Reply]:
         """The replies to those requests that need not be asked again, by key.
@@ -113,17 +83,13 @@ class ReplyStore:
         Those that bring a picture come without its bytes: it is in the picture store, under their key.
         """
         by_key = {each.key: each for each in requests}
-        keys = list(by_key)
         found: dict[str, Reply] = {}
-        for start in range(0, len(keys), _BATCH):
-            some = keys[start : start + _BATCH]
-            marks = ",".join("?" * len(some))
-            query = f"select key, text, finish, tokens_in, tokens_out, max_tokens from replies where key in ({marks})"
-            for key, text, finish, tokens_in, tokens_out, max_tokens in self._rows(query, some):
-                if text and by_key[key].draws and key not in pictures():
-                    continue
-                if finish != "length" or by_key[key].max_tokens <= max_tokens:
-                    found[key] = Reply(key, text, finish, tokens_in, tokens_out)
+        select = "select key, text, finish, tokens_in, tokens_out, max_tokens from replies"
+        for key, text, finish, tokens_in, tokens_out, max_tokens in self.among(select, list(by_key)):
+            if text and by_key[key].draws and key not in pictures():
+                continue
+            if finish != "length" or by_key[key].max_tokens <= max_tokens:
+                found[key] = Reply(key, text, finish, tokens_in, tokens_out)
         return found
 
     def asked(self, key: str) -> tuple[dict[str, Any], Reply] | None:
@@ -133,14 +99,7 @@ class ReplyStore:
         there were any.
         """
         query = "select request, key, text, finish, tokens_in, tokens_out from replies where key = ?"
-        return next(((orjson.loads(row[0]), Reply(*row[1:])) for row in self._rows(query, [key])), None)
-
-    def _rows(self, query: str, values: list[str]) -> list[Any]:
-        try:
-            with self._lock:
-                return self._db.execute(query, values).fetchall()
-        except sqlite3.Error as error:
-            raise RunError(f"cannot read the reply store: {error}; set AUGMENT_HOME elsewhere") from None
+        return next(((orjson.loads(row[0]), Reply(*row[1:])) for row in self.rows(query, [key])), None)
 
 
 def _asked(request: Request) -> dict[str, Any]:

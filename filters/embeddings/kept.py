@@ -7,23 +7,19 @@ of the process. Vectors are kept as they came, in float32; what filters round th
 from __future__ import annotations
 
 import hashlib
-import sqlite3
-import threading
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from augment.errors import RunError
 from augment.records import fingerprint
+from augment.store import Store
 
 _TABLE = "create table if not exists vectors (key blob primary key, vector blob not null) without rowid"
-_ASKED = 500
 
 
-class VectorStore:
+class VectorStore(Store):
     """Vectors of one embedder, by text. Safe to use from several threads and several processes at once."""
 
     def __init__(self, path: Path, identity: Sequence[str]) -> None:
@@ -33,21 +29,7 @@ class VectorStore:
             RunError: the file is not writable or not a store.
         """
         self._whose = fingerprint("vector", *identity).encode()
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self._db = sqlite3.connect(path, timeout=60, check_same_thread=False, isolation_level=None)
-            self._db.execute("pragma journal_mode=wal")
-            self._db.execute("pragma synchronous=normal")
-            self._db.execute(_TABLE)
-        except (sqlite3.Error, OSError) as error:
-            raise RunError(f"cannot open the vector store {path}: {error}; set AUGMENT_HOME elsewhere") from None
-        self._lock = threading.Lock()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self._db.close()
+        super().__init__(path, _TABLE, "vector store")
 
     def put(self, texts: Sequence[str], vectors: NDArray[np.float32]) -> None:
         """Keep the vectors (texts, width) for good; the first of a text stays.
@@ -56,17 +38,8 @@ class VectorStore:
             RunError: the disk is full, or the store is gone.
         """
         rows = [(self._key(text), each.astype("<f4").tobytes()) for text, each in zip(texts, vectors, strict=True)]
-        try:
-            with self._lock:
-                self._db.execute("begin immediate")
-                try:
-                    self._db.executemany("insert or ignore into vectors values (?, ?)", rows)
-                    self._db.execute("commit")
-                except BaseException:
-                    self._db.execute("rollback")
-                    raise
-        except sqlite3.Error as error:
-            raise RunError(f"cannot write to the vector store: {error}; make room, then run again") from None
+        with self.writing(whole=True) as db:
+            db.executemany("insert or ignore into vectors values (?, ?)", rows)
 
     def known(self, texts: Sequence[str]) -> dict[str, NDArray[np.float32]]:
         """The vectors of those texts that have one.
@@ -74,18 +47,10 @@ class VectorStore:
         Raises:
             RunError: the store is gone.
         """
-        found: dict[str, NDArray[np.float32]] = {}
-        for start in range(0, len(texts), _ASKED):
-            by_key = {self._key(text): text for text in texts[start : start + _ASKED]}
-            query = f"select key, vector from vectors where key in ({','.join('?' * len(by_key))})"
-            try:
-                with self._lock:
-                    rows = self._db.execute(query, list(by_key)).fetchall()
-            except sqlite3.Error as error:
-                raise RunError(f"cannot read the vector store: {error}; set AUGMENT_HOME elsewhere") from None
-            at = {by_key[key]: np.frombuffer(raw, dtype="<f4") for key, raw in rows}
-            found |= {text: at[text] for text in by_key.values() if text in at}
-        return found
+        by_key = {self._key(text): text for text in texts}
+        vectors = dict(self.among("select key, vector from vectors", list(by_key)))
+        at = {by_key[key]: np.frombuffer(raw, dtype="<f4") for key, raw in vectors.items()}
+        return {text: at[text] for text in by_key.values() if text in at}
 
     def _key(self, text: str) -> bytes:
         return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16, key=self._whose).digest()
