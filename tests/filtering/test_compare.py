@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 
 import polars as pl
 
+from augment.filtering import compare
+from augment.filtering import of_run as reading
 from augment.filtering.compare import compared
 from augment.filtering.of_run import of_run
 from tests.filtering.test_run import sifted
@@ -43,6 +46,31 @@ def test_a_near_duplicate_is_shown_beside_the_row_that_it_repeats(place):
     beside = [each["beside"] for each in edge if each["verdict"] == "dropped"]
     texts = {*curated(run)["prompt"], *out(run)["prompt"]}
     assert beside and set(beside) <= texts
+
+
+def test_rows_are_read_block_by_block_and_blocks_do_not_matter(place, monkeypatch):
+    run = made(place).path
+    whole = compared(of_run(run), "near_dup.threshold", ["0.3", "0.6"], examples=3)
+    monkeypatch.setattr(reading, "BLOCK", 7)
+    dataset, drawn = of_run(run), []
+    blocks = dataset.blocks
+    counted = dataclasses.replace(dataset, blocks=lambda: (drawn.append(len(each)) or each for each in blocks()))
+    next(compare._decided(counted, dataset.chain(None, {}), dataset.context()))
+    assert len(drawn) == 1 and drawn[0] <= 7
+    assert compared(dataset, "near_dup.threshold", ["0.3", "0.6"], examples=3) == whole
+
+
+def test_what_chooses_among_all_rows_is_compared_as_it_sifts(place):
+    run = sifted(made(place).path, ["length", "top_k"], {"top_k": {"k": 1, "by": "length_prompt"}}).path
+    (value,) = compared(of_run(run), "length.max_prompt", ["30"])["values"]
+    done = sifted(run, settings={"length": {"max_prompt": 30}})
+    moved = done.summary["filtered"]
+    assert (value["kept"], value["let_in"], value["put_out"]) == (
+        done.summary["kept"],
+        moved["let_in"],
+        moved["put_out"],
+    )
+    assert value["let_in"] > 0 < value["put_out"]
 
 
 def test_the_command_prints_a_line_a_value(augment, place):
