@@ -15,6 +15,7 @@ import polars as pl
 from augment.errors import RunError
 from augment.manifest import MANIFEST, manifest_of
 from augment.records import row_id
+from augment.source_cards import card_names
 
 ROWS = "curated/train.parquet"
 COLUMNS = {"prompt": "prompt", "response": "response", "label": "label"}
@@ -31,6 +32,11 @@ def published_run(place: Path) -> Path | None:
     return None
 
 
+def run_named(source: str) -> Path | None:
+    """The run that a source's name stands for, as `published_run`; a card's name is the card's."""
+    return published_run(Path(source)) if source and source not in card_names() else None
+
+
 def questions_of(run: Path, columns: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
     """The first questions that each published row comes from, by the id that the row has in a source.
 
@@ -38,7 +44,7 @@ def questions_of(run: Path, columns: Mapping[str, str]) -> dict[str, tuple[str, 
     that its seeds came from. Of a parent that was not published its id stands for the question. `columns` are those
     that prompt, response and label are read from.
     """
-    before = published_run(Path(str((manifest_of(run).get("recipe") or {}).get("source") or "")))
+    before = run_named(str((manifest_of(run).get("recipe") or {}).get("source") or ""))
     earlier = questions_of(before, COLUMNS) if before is not None else {}
     wanted = {**COLUMNS, **columns}
     rows = pl.read_parquet(run / ROWS, glob=False, columns=list({"id", "parents", *wanted.values()}))

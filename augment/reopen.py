@@ -14,7 +14,7 @@ import polars as pl
 from augment.errors import AugmentError, SourceError
 from augment.images.sources import open_pictures
 from augment.manifest import manifest_of
-from augment.published import published_run
+from augment.published import run_named
 from augment.recipe import Recipe, read_recipe
 from augment.records import CONTENT, SCHEMA
 from augment.source_cards import card_names
@@ -32,7 +32,7 @@ def sources_of(recipe: Recipe) -> tuple[Source, pl.DataFrame]:
         SourceError: one of them cannot be found or read.
     """
     opened = partial(open_pictures, paired=recipe.modality == "paired") if recipe.modality != "text" else open_source
-    run = published_run(Path(recipe.source))
+    run = run_named(recipe.source)
     if run is not None and recipe.holdout and recipe.modality != "text":
         raise SourceError(
             f"--holdout would part the pictures of {run} from those that were made of them; hold more out where that "

@@ -22,7 +22,7 @@ from augment.hub import download, load_hub_dataset
 from augment.images.pictures import SUFFIXES
 from augment.manifest import holds_pictures, manifest_of
 from augment.places import data_dir, home
-from augment.published import COLUMNS, ROWS, published_run, questions_of
+from augment.published import COLUMNS, ROWS, questions_of, run_named
 from augment.readers import FORMATS, Table, read_file
 from augment.records import SCHEMA, VERDICT, fingerprint, row_id
 from augment.source_cards import Card, card_names, read_card
@@ -104,7 +104,7 @@ def open_source(
         SourceError: it cannot be found or read, or lacks a column it needs.
     """
     card, tables, origin = open_tables(name, path)
-    run = None if _is_card(name) else published_run(Path(name))
+    run = run_named(name)
     if run is None:
         return source_of(name, card, tables, origin, columns=columns, holdout=holdout)
     source = source_of(
@@ -231,7 +231,7 @@ def open_tables(name: str, path: Path | None = None) -> tuple[Card, list[Table],
             folder = download(card, home() / "sources" / name, name)
             return card, [read_file(folder / each) for each in card.hub_files], f"hub:{card.hub}"
         return card, _card_tables(card, data_dir() / "sources"), name
-    if (run := published_run(Path(name))) is not None:
+    if (run := run_named(name)) is not None:
         if holds_pictures(manifest_of(run)):
             raise SourceError(_of_pictures(str(run), name))
         return Card(), [read_file(run / ROWS)], name

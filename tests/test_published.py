@@ -115,3 +115,8 @@ def test_pictures_keep_their_exam_and_are_not_split_anew(augment, place):
     assert ran.code == 2 and "would part the pictures" in ran.err
     with pytest.raises(SourceError, match="is a source of pictures"):
         open_source(made["path"])
+
+
+def test_a_card_is_the_card_though_a_run_lies_there_of_its_name(augment, place):
+    curate(plan_of(source=seeds(place, 5), out="sample", **FLAGS))
+    assert len(read("sample")[0].seeds) == len(open_source("sample").seeds) > 100

@@ -31,7 +31,7 @@ def filter(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace another run in --out.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
 ) -> None:
-    """Sift a run anew, or any dataset; nothing is generated, and no score that is there is made again.
+    """Sift a run anew, or any dataset; nothing is generated, and a score is made again only where what made it changed.
 
     Writes what is kept, what is not and why, as a run folder. Example:
     augment filter sample-1a2b3c4d --set near_dup.threshold=0.8
