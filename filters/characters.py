@@ -16,9 +16,8 @@ import polars as pl
 from numpy.typing import NDArray
 
 from augment.language import SCRIPTS
-from filters.fold import code_points
+from filters.laid_out import laid_out
 
-_ROWS = 1 << 12
 _REMEMBERED = 1 << 16  # rows
 _LAST = 0x32400  # the last plane of Han ends here; above are only tags, selectors, private use and nothing
 _GROUPS = ("other", "letter", "mark", "number", "punctuation", "symbol", "blank", "format", "odd")
@@ -57,11 +56,10 @@ def characters(texts: pl.Series, memory: dict[str, Any] | None = None) -> Charac
         found: Characters = known[1]
         return found
     counts = np.zeros((len(texts), _KINDS), dtype=np.int64)
-    for first in range(0, len(texts), _ROWS):
-        code, _, lengths = code_points(texts[first : first + _ROWS])
-        kind = np.repeat(np.arange(len(lengths)) * _KINDS, lengths)
-        kind += kinds_of(code)
-        counts[first : first + _ROWS] = np.bincount(kind, minlength=len(lengths) * _KINDS).reshape(-1, _KINDS)
+    for part in laid_out(texts, memory):
+        kind = np.take(_table(), part.code, mode="clip")
+        kind += np.repeat(np.arange(len(part.lengths)) * _KINDS, part.lengths)
+        counts[part.rows] = np.bincount(kind, minlength=len(part.lengths) * _KINDS).reshape(-1, _KINDS)
     made = Characters(counts)
     if len(texts) <= _REMEMBERED:
         memory[key] = texts, made
@@ -73,11 +71,6 @@ def wordy(code: NDArray[np.uint32]) -> NDArray[np.bool_]:
     return np.take(_wordy(), code, mode="clip")
 
 
-def kinds_of(code: NDArray[np.uint32]) -> NDArray[np.uint8]:
-    """The kind of each code point: its group, plus 9 for each script it is after "none"."""
-    return np.take(_table(), code, mode="clip")
-
-
 @cache
 def _wordy() -> NDArray[np.bool_]:
     group = _table() % len(_GROUPS)
@@ -85,8 +78,9 @@ def _wordy() -> NDArray[np.bool_]:
 
 
 @cache
-def _table() -> NDArray[np.uint8]:
-    table = np.zeros(0x110000, dtype=np.uint8)
+def _table() -> NDArray[np.int64]:
+    """The kind of each code point: its group, plus 9 for each script it is after "none"."""
+    table = np.zeros(0x110000, dtype=np.int64)
     table[:_LAST] = [_group(chr(code)) for code in range(_LAST)]
     table[0xE0000:0xE0080] = _GROUPS.index("format")
     table[0xE0100:0xE01F0] = _GROUPS.index("mark")

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Annotated, Any, ClassVar
 
 import numpy as np
@@ -14,13 +13,12 @@ from pydantic import Field
 
 from filters import Context
 from filters.characters import wordy
-from filters.fold import code_points
+from filters.laid_out import laid_out
 
 _PERIODS = 12  # longest phrase looked for in a loop; longer ones show up as repeated n-grams
-_ROWS = 1 << 12  # laid out as code points at a time
-_CHARACTERS = 1 << 14  # looked at a time: what stays in cache
-_SLOTS = 16  # bits of the table in which equal n-grams meet
+_SLOTS = 18  # bits of the table in which equal n-grams meet
 _BASE = np.uint64(0x9E3779B97F4A7C15)
+_ROW = np.uint64(0xBF58476D1CE4E5B9)
 
 
 @dataclass(frozen=True)
@@ -48,19 +46,16 @@ class Repetition:
     }
 
     def score(self, frame: pl.DataFrame, context: Context) -> pl.DataFrame:
-        text = frame["changed"].fill_null("")
+        text = frame["changed"]
         loops = np.zeros(len(text), dtype=np.int64)
         shares = np.zeros(len(text))
-        for first in range(0, len(text), _ROWS):
-            code, starts, lengths = code_points(text[first : first + _ROWS])
-            for begin, end in _parts(lengths):
-                some = code[starts[begin] : starts[end - 1] + lengths[end - 1]]
-                loops[first + begin : first + end] = longest_loop(some, lengths[begin:end])
-                shares[first + begin : first + end] = repeated_ngrams(some, lengths[begin:end])
+        for part in laid_out(text, context.memory):
+            loops[part.rows] = longest_loop(part.code, part.lengths)
+            shares[part.rows] = repeated_ngrams(part.code, part.lengths)
         return frame.with_columns(
             pl.Series("repetition_loop", loops),
             pl.Series("repetition_ngrams", shares),
-            pl.Series("repetition_lines", repeated_lines(text), dtype=pl.Float64),
+            pl.Series("repetition_lines", repeated_lines(text.fill_null("")), dtype=pl.Float64),
         )
 
     def verdict(self) -> pl.Expr:
@@ -74,118 +69,120 @@ class Repetition:
         )
 
 
-def _parts(lengths: NDArray[np.int64]) -> Iterator[tuple[int, int]]:
-    """Runs of rows, from one to another, that have about `_CHARACTERS` together."""
-    part = np.cumsum(lengths + 1) // _CHARACTERS
-    yield from pairwise([0, *(np.flatnonzero(part[1:] != part[:-1]) + 1).tolist(), len(part)])
-
-
 def longest_loop(code: NDArray[np.uint32], lengths: NDArray[np.int64]) -> NDArray[np.int64]:
     """Letters and numbers in the longest stretch that repeats a phrase of up to 12 of them 4 times or more.
 
-    `code` holds the texts one after another. A mark of its own after each text keeps a loop inside it.
+    `code` holds the texts one after another.
     """
-    keep = wordy(code)
-    upto = np.concatenate([[0], np.cumsum(keep)])
-    ends = upto[np.cumsum(lengths)]
-    marked = _marked(code[keep], np.diff(ends, prepend=0))
-    starts = np.concatenate([[0], ends + np.arange(1, len(lengths) + 1)])
+    letters = np.flatnonzero(wordy(code))
+    ends = np.searchsorted(letters, np.cumsum(lengths))
+    begins = np.concatenate([[0], ends[:-1]])
+    spoken = np.take(code, letters)
     longest = np.zeros(len(lengths), dtype=np.int64)
-    for period in range(1, _PERIODS + 1):
-        for begin, stretch in _loops(marked, period):
-            at = int(np.searchsorted(starts, begin, side="right")) - 1
-            longest[at] = max(longest[at], stretch)
+    found = _suspects(spoken)
+    if found:
+        rows = np.unique(np.searchsorted(ends, np.concatenate([*found.values()]), side="right"))
+        texts = [spoken[begins[row] : ends[row]] for row in rows.tolist()]
+        longest[rows] = _measured(np.concatenate(texts), np.array([*map(len, texts)]), found)
     return longest
 
 
-def _loops(code: NDArray[np.uint32], period: int) -> Iterator[tuple[int, int]]:
-    """(begin, characters) of each stretch that a phrase of `period` characters fills 4 times or more.
+def _suspects(code: NDArray[np.uint32]) -> dict[int, NDArray[np.int64]]:
+    """By period, places of which one is in every stretch that a phrase of so many characters fills 4 times or more.
 
-    Such a stretch holds 3 neighbouring multiples of the period at which what follows a period later is equal; only
-    from those is it measured.
+    In such a stretch 3 periods of neighbours are equal to what follows a period later. So it holds an equal window
+    that begins at a multiple of 3 periods - the window's width + 1.
     """
-    spaced = code[::period]
-    same = spaced[1:] == spaced[:-1]
-    hits = np.flatnonzero(same[2:] & same[1:-1] & same[:-2]) * period
-    done = 0
-    for hit in hits.tolist():
-        if hit < done:
-            continue
-        begin = _end_of_run(code[hit::-1], code[hit + period :: -1])
-        end = _end_of_run(code[hit:], code[hit + period :])
-        done = hit + end
-        if begin + end - 1 >= 3 * period:
-            yield hit - begin + 1, begin + end - 1 + period
+    short = code.astype("<u2")  # unlike characters may become alike, which only costs a second look
+    twos, fours = _overlapping(short, 2), _overlapping(short, 4)
+    found = {}
+    for period in range(1, _PERIODS + 1):
+        width, windows = (4, fours) if period > 1 else (2, twos)
+        step = 3 * period - width + 1
+        places = np.flatnonzero(windows[:-period:step] == windows[period::step])
+        if len(places):
+            found[period] = places * step
+    return found
 
 
-def _end_of_run(left: NDArray[np.uint32], right: NDArray[np.uint32]) -> int:
-    """How many of the first elements of both are equal."""
-    size, looked = min(len(left), len(right)), 0
-    step = 64
-    while looked < size:
-        upto = min(looked + step, size)
-        unequal = np.flatnonzero(left[looked:upto] != right[looked:upto])
-        if len(unequal):
-            return looked + int(unequal[0])
-        looked, step = upto, step * 4
-    return size
+def _overlapping(short: NDArray[np.uint16], width: int) -> NDArray[Any]:
+    """Every 2 or 4 neighbours as one number."""
+    size = max(len(short) - width + 1, 0)
+    return np.ndarray(size, f"<u{2 * width}", short, strides=short.strides).copy()
+
+
+def _measured(code: NDArray[np.uint32], lengths: NDArray[np.int64], periods: Iterable[int]) -> NDArray[np.int64]:
+    """The longest such stretch of each text. A mark of its own after each text keeps it inside."""
+    ends = np.cumsum(lengths)
+    marked = np.insert(code, ends, 0x110000 + np.arange(len(ends), dtype=np.uint32))
+    ends += np.arange(1, len(ends) + 1)
+    longest = np.zeros(len(lengths), dtype=np.int64)
+    for period in periods:
+        unequal = np.flatnonzero(marked[:-period] != marked[period:])
+        edges = np.concatenate([[-1], unequal, [max(len(marked) - period, 0)]])
+        equal = np.diff(edges) - 1
+        long = np.flatnonzero(equal >= 3 * period)
+        np.maximum.at(longest, np.searchsorted(ends, edges[long] + 1, side="right"), equal[long] + period)
+    return longest
 
 
 def repeated_ngrams(code: NDArray[np.uint32], lengths: NDArray[np.int64]) -> NDArray[np.float64]:
     """Share of the 10-character windows of each text that an earlier window equals; 0 for a short text.
 
-    Windows meet in a table by their hash; only those whose slot another took are sorted and compared.
+    Windows meet in a table by their hash, where the last to come stays. What it drove out is a repeat when both are
+    equal; the others meet again without it.
     """
-    counts = np.maximum(lengths - 9, 0)
-    if not counts.any():
-        return np.zeros(len(lengths))
-    numbers = np.arange(len(lengths), dtype=np.uint64)
     ends = np.cumsum(lengths)
-    marked = _marked(code, lengths)
-    hashes = _windows(marked)
-    hashes += np.repeat(numbers * np.uint64(0xBF58476D1CE4E5B9), lengths + 1)[: len(hashes)]
-    hashes ^= hashes >> np.uint64(29)
-    hashes *= _BASE
-    slot = (hashes >> np.uint64(64 - _SLOTS)).astype(np.int32)
+    repeats = np.zeros(len(lengths), dtype=np.int64)
+    hashes = _windows(code, lengths) if len(code) > 9 else np.zeros(0, dtype=np.uint64)
+    at: NDArray[np.int64] | None = None
     table = np.empty(1 << _SLOTS, dtype=np.int32)
-    order = np.arange(len(slot), dtype=np.int32)
-    table[slot] = order
-    lost = table[slot] != order
-    shared = np.zeros(1 << _SLOTS, dtype=np.bool_)
-    shared[slot[lost]] = True
-    again = np.flatnonzero(shared[slot])
-    row = np.searchsorted(ends + np.arange(len(lengths)), again).astype(np.uint64)
-    keys = row << np.uint64(48) | hashes[again] >> np.uint64(16)
-    keys.sort()
-    repeats = np.bincount((keys[1:][keys[1:] == keys[:-1]] >> np.uint64(48)).astype(np.int64), minlength=len(lengths))
-    share: NDArray[np.float64] = repeats / np.maximum(counts, 1)
+    while len(hashes):
+        slot = (hashes >> np.uint64(64 - _SLOTS)).view(np.int64)
+        order = np.arange(len(hashes), dtype=np.int32)
+        table[slot] = order
+        stays = np.take(table, slot)
+        lost = np.flatnonzero(stays != order)
+        equal = hashes[lost] == hashes[stays[lost]]
+        places = lost if at is None else at[lost]
+        repeats += np.diff(np.searchsorted(places[equal], ends), prepend=0)
+        at, hashes = places[~equal], hashes[lost[~equal]]
+    share: NDArray[np.float64] = repeats / np.maximum(lengths - 9, 1)
     return share
 
 
-def _marked(code: NDArray[np.uint32], lengths: NDArray[np.int64]) -> NDArray[np.uint32]:
-    """The texts one after another, each with a mark of its own behind it that is no character."""
-    marks = np.cumsum(lengths + 1) - 1
-    marked = np.empty(len(code) + len(lengths), dtype=np.uint32)
-    text = np.ones(len(marked), dtype=np.bool_)
-    text[marks] = False
-    marked[text] = code
-    marked[marks] = 0x110000 + np.arange(len(lengths), dtype=np.uint32)
-    return marked
-
-
-def _windows(code: NDArray[np.uint32]) -> NDArray[np.uint64]:
-    """A hash of every window of 10 characters, from those of 2, 4 and 8."""
+def _windows(code: NDArray[np.uint32], lengths: NDArray[np.int64]) -> NDArray[np.uint64]:
+    """A hash of every window of 10 characters and its row, from those of 2, 4 and 8; no two windows that reach into
+    another row have the same."""
     wide = code.astype(np.uint64)
-    base, one = 0x9E3779B97F4A7C15, (1 << 64) - 1
-    two = wide[:-1] * _BASE + wide[1:]
-    four = two[:-2] * np.uint64(base**2 & one) + two[2:]
-    eight = four[:-4] * np.uint64(base**4 & one) + four[4:]
-    ten: NDArray[np.uint64] = eight[:-2] * np.uint64(base**2 & one) + two[8:]
+    two = wide[:-1] * _BASE
+    two += wide[1:]
+    four = two[:-2] * _power(2)
+    four += two[2:]
+    eight = four[:-4] * _power(4)
+    eight += four[4:]
+    ten: NDArray[np.uint64] = eight[:-2]
+    ten *= _power(2)
+    ten += two[8:]
+    ten += np.repeat(np.arange(len(lengths), dtype=np.uint64) * _ROW, lengths)[: len(ten)]
+    across = (np.cumsum(lengths)[:, None] - np.arange(1, 10)).ravel()
+    across = across[(across >= 0) & (across < len(ten))]
+    ten[across] = across.view(np.uint64) * _ROW
     return ten
+
+
+def _power(exponent: int) -> np.uint64:
+    return np.uint64(int(_BASE) ** exponent % (1 << 64))
 
 
 def repeated_lines(texts: pl.Series) -> pl.Series:
     """Share of the lines that say, apart from their numbering, what an earlier line says; 0 below 4 lines."""
+    if not (several := texts.str.count_matches("\n", literal=True) > 2).all():
+        found = np.zeros(len(texts))
+        where = several.arg_true()
+        if len(where):
+            found[where.to_numpy()] = repeated_lines(texts.gather(where)).to_numpy()
+        return pl.Series(found)
     lines = texts.str.replace_all(r"(?m)^[\s\p{N}\p{P}]+|[ \t]+$", "").str.split("\n")
     said = lines.list.eval(pl.element().filter(pl.element() != ""))
     count = said.list.len().cast(pl.Float64)
