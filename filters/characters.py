@@ -58,8 +58,12 @@ def characters(texts: pl.Series, memory: dict[str, Any] | None = None) -> Charac
     counts = np.zeros((len(texts), _KINDS), dtype=np.int64)
     for part in laid_out(texts, memory):
         kind = np.take(_table(), part.code, mode="clip")
-        kind += np.repeat(np.arange(len(part.lengths)) * _KINDS, part.lengths)
-        counts[part.rows] = np.bincount(kind, minlength=len(part.lengths) * _KINDS).reshape(-1, _KINDS)
+        usual = np.bincount(kind[::64], minlength=1).argmax()  # most are of one kind: it is what the others leave
+        others = np.flatnonzero(kind != usual)
+        each = np.diff(np.searchsorted(others, np.cumsum(part.lengths)), prepend=0)
+        place = np.repeat(np.arange(len(each)) * _KINDS, each) + kind[others]
+        counts[part.rows] = np.bincount(place, minlength=len(each) * _KINDS).reshape(-1, _KINDS)
+        counts[part.rows, usual] = part.lengths - each
     made = Characters(counts)
     if len(texts) <= _REMEMBERED:
         memory[key] = texts, made
@@ -78,24 +82,25 @@ def _wordy() -> NDArray[np.bool_]:
 
 
 @cache
-def _table() -> NDArray[np.int64]:
+def _table() -> NDArray[np.uint8]:
     """The kind of each code point: its group, plus 9 for each script it is after "none"."""
-    table = np.zeros(0x110000, dtype=np.int64)
-    table[:_LAST] = [_group(chr(code)) for code in range(_LAST)]
+    table = np.zeros(0x110000, dtype=np.uint8)
+    everything = np.arange(_LAST, dtype="<u4").tobytes().decode("utf-32-le", "surrogatepass")
+    categories = [*map(unicodedata.category, everything)]
+    groups = {each: _group(each) for each in set(categories)}
+    table[:_LAST] = np.frombuffer(bytes(map(groups.__getitem__, categories)), dtype=np.uint8)
+    table[[ord(char) for char in "\t\n\r"]] = _GROUPS.index("blank")
+    table[0xFFFD] = _GROUPS.index("odd")
     table[0xE0000:0xE0080] = _GROUPS.index("format")
     table[0xE0100:0xE01F0] = _GROUPS.index("mark")
     table[0xF0000:] = _GROUPS.index("odd")
-    everything = "".join(map(chr, range(_LAST)))
     for script, pattern in enumerate(SCRIPTS.values(), 1):
-        for match in pattern.finditer(everything):
-            table[match.start()] += len(_GROUPS) * script
+        found = "".join(pattern.findall(everything))
+        table[np.frombuffer(found.encode("utf-32-le"), dtype="<u4")] += len(_GROUPS) * script
     return table
 
 
-def _group(char: str) -> int:
-    category = unicodedata.category(char)
-    if char in "\t\n\r":
-        return _GROUPS.index("blank")
-    if char == "\ufffd" or category in ("Cc", "Co", "Cs"):
+def _group(category: str) -> int:
+    if category in ("Cc", "Co", "Cs"):
         return _GROUPS.index("odd")
     return _GROUPS.index("format") if category == "Cf" else _OF_CATEGORY.get(category[0], 0)

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from filters.fold import code_points
 
-_ROWS = 1 << 12  # read at a time
-_CHARACTERS = 1 << 16  # about so many in a part
+_ROWS = 1 << 10  # read at a time
+_CHARACTERS = 60_000  # about so many in a part
 _REMEMBERED = 1 << 22  # characters, 16 MB
 
 

@@ -136,10 +136,10 @@ def repeated_ngrams(code: NDArray[np.uint32], lengths: NDArray[np.int64]) -> NDA
     repeats = np.zeros(len(lengths), dtype=np.int64)
     hashes = _windows(code, lengths) if len(code) > 9 else np.zeros(0, dtype=np.uint64)
     at: NDArray[np.int64] | None = None
-    table = np.empty(1 << _SLOTS, dtype=np.int32)
+    table = np.empty(1 << _SLOTS, dtype=np.uint16 if len(hashes) <= 1 << 16 else np.int64)
     while len(hashes):
         slot = (hashes >> np.uint64(64 - _SLOTS)).view(np.int64)
-        order = np.arange(len(hashes), dtype=np.int32)
+        order = np.arange(len(hashes), dtype=table.dtype)
         table[slot] = order
         stays = np.take(table, slot)
         lost = np.flatnonzero(stays != order)
