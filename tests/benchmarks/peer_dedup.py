@@ -76,12 +76,13 @@ def augment_rows(texts, spec):
 
 
 def frames(pl, texts, size=5000):
-    types = {"id": pl.String, "parents": pl.List(pl.String), "prompt": pl.String, "response": pl.String}
+    types = {"id": pl.String, "prompt": pl.String, "response": pl.String}
+    none = pl.lit([], dtype=pl.List(pl.String)).alias("parents")
     for first in range(0, len(texts), size):
         part = texts[first : first + size]
         ids = [str(row) for row in range(first, first + len(part))]
-        columns = {"id": ids, "parents": [[]] * len(part), "prompt": part, "response": [None] * len(part)}
-        yield pl.DataFrame(columns, schema=types)
+        columns = {"id": ids, "prompt": part, "response": [None] * len(part)}
+        yield pl.DataFrame(columns, schema=types).with_columns(none)
 
 
 def datasketch(texts, spec):
