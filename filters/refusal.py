@@ -5,9 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+import numpy as np
 import polars as pl
 
+from augment.language import SCRIPTS
 from filters import Context
+from filters.characters import characters
 from filters.fold import fold
 
 
@@ -72,6 +75,9 @@ _OPEN_PROMPT = _any(
     r"\b(?:before|after|when|because|while|if) (?:i|my|we|she|he|it)\s*$",
 )
 _CLOSED_END = r"[。．.！!？?…~～）)\]】”’\"'」』》>*|`\p{So}\p{Sk}]\s*$|https?://\S+\s*$"
+_LONGER = 8
+"""Characters that an echo may have beyond the question."""
+_ALPHABETS = [list(SCRIPTS).index(name) for name in ("zh", "en")]
 _LIST_END = r"(?:^|\n)\s*(?:[-*•·●]|[0-9]{1,2}[.、)）])[^\n]*$"
 
 
@@ -100,29 +106,16 @@ class Refusal:
     """What was found in the changed prompt and response; characters of a response without an end."""
 
     def score(self, frame: pl.DataFrame, context: Context) -> pl.DataFrame:
-        question, answer = pl.col("prompt"), pl.col("response")
-        folded = pl.struct(fold(frame["prompt"]).alias("question"), fold(frame["response"]).alias("answer"))
-        asked, said = folded.struct.field("question"), folded.struct.field("answer")
-        restated = answer.str.contains(r"^\W*(?:您|你)的问题是\s*[:：]") & answer.str.contains(r"[?？]\W*$")
-        echo = restated | said.str.contains(asked, literal=True) & (said.str.len_chars() <= asked.str.len_chars() + 8)
-        new_question = pl.col("changed_fields").str.contains("prompt")
-        new_answer = pl.col("changed_fields").str.contains("response")
-        was_open = _tail(pl.col("parent_prompt")).str.contains(_OPEN_PROMPT).fill_null(False)
-        left_open = _tail(question).str.contains(_OPEN_PROMPT) & ~was_open
-        unfinished = _tail(answer).str.contains(_OPEN_END) | (
-            ~_ended(answer) & _ended(pl.col("parent_response")).fill_null(True)
+        rows = frame.with_row_index("_at")
+        asked = rows.filter(pl.col("changed_fields").str.contains("prompt", literal=True))
+        said = rows.filter(pl.col("changed_fields").str.contains("response", literal=True))
+        found = (
+            asked.select("_at", _of_question().alias("refusal_prompt")),
+            said.select("_at", _of_answer(_echoes(said)).alias("refusal_response"), _unfinished()),
         )
-        return frame.with_columns(
-            pl.when(new_question)
-            .then(
-                pl.coalesce(_found(question, ~question.str.contains("[?？]")), pl.when(left_open).then(pl.lit("open")))
-            )
-            .alias("refusal_prompt"),
-            pl.when(new_answer)
-            .then(pl.coalesce(_found(answer, pl.lit(True)), pl.when(echo).then(pl.lit("echo"))))
-            .alias("refusal_response"),
-            pl.when(new_answer & unfinished).then(answer.str.len_chars()).cast(pl.Int64).alias("refusal_unfinished"),
-        )
+        for each in found:
+            rows = rows.join(each, on="_at", how="left", maintain_order="left")
+        return rows.drop("_at")
 
     def verdict(self) -> pl.Expr:
         found = pl.coalesce("refusal_prompt", "refusal_response")
@@ -141,6 +134,46 @@ _REASONS = {
     "echo": "repeats the question",
     "open": "cut off",
 }
+
+
+def _of_question() -> pl.Expr:
+    question = pl.col("prompt")
+    was_open = _tail(pl.col("parent_prompt")).str.contains(_OPEN_PROMPT).fill_null(False)
+    left_open = _tail(question).str.contains(_OPEN_PROMPT) & ~was_open
+    return pl.coalesce(_found(question, ~question.str.contains("[?？]")), pl.when(left_open).then(pl.lit("open")))
+
+
+def _of_answer(echoes: pl.Series) -> pl.Expr:
+    answer = pl.col("response")
+    restated = answer.str.contains(r"^\W*(?:您|你)的问题是\s*[:：]") & answer.str.contains(r"[?？]\W*$")
+    return pl.coalesce(_found(answer, pl.lit(True)), pl.when(restated | echoes).then(pl.lit("echo")))
+
+
+def _unfinished() -> pl.Expr:
+    answer = pl.col("response")
+    unfinished = _tail(answer).str.contains(_OPEN_END) | (
+        ~_ended(answer) & _ended(pl.col("parent_response")).fill_null(True)
+    )
+    return pl.when(unfinished).then(answer.str.len_chars()).cast(pl.Int64).alias("refusal_unfinished")
+
+
+def _echoes(rows: pl.DataFrame) -> pl.Series:
+    """Of each row whether its folded answer is the folded question with 8 characters more at most.
+
+    Letters of English and Chinese are as many in a folded text: an answer with more of them is too long, and is not
+    folded.
+    """
+    asked = fold(rows["prompt"]).fill_null("")
+    longest = asked.str.len_chars().to_numpy() + _LONGER
+    letters = characters(rows["response"]).scripts()[:, _ALPHABETS].sum(axis=1)
+    short = rows["response"].is_not_null() & rows["prompt"].is_not_null() & pl.Series(letters <= longest)
+    said = fold(rows["response"].filter(short))
+    both = pl.DataFrame({"asked": asked.filter(short), "said": said})
+    holds = pl.col("said").str.contains(pl.col("asked"), literal=True)
+    little_more = pl.col("said").str.len_chars() <= pl.col("asked").str.len_chars() + _LONGER
+    echoes = np.zeros(len(rows), dtype=np.bool_)
+    echoes[short.arg_true().to_numpy()] = both.select(holds & little_more).to_series().to_numpy()
+    return pl.Series(echoes)
 
 
 def _tail(text: pl.Expr) -> pl.Expr:

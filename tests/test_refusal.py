@@ -1,9 +1,15 @@
 from __future__ import annotations
 
+import random
+import unicodedata
+
+import polars as pl
 import pytest
 
+from augment.language import SCRIPTS
+from filters.fold import fold
 from filters.refusal import Refusal
-from tests.filter_rows import chbench, context_of, reasons, rows, sample
+from tests.filter_rows import chbench, context_of, reasons, rows, sample, scored
 
 QUESTION, ANSWER = "感冒了怎么办？", "多喝水，多休息。"
 
@@ -140,3 +146,31 @@ def test_an_answer_must_end_like_a_sentence_when_its_parents_does(parent, droppe
     context = context_of([(QUESTION, parent)])
     answer = "每天不超过一杯，如果明显升高就停掉并且告诉医"
     assert reasons(Refusal(), rows(context, ("s0", QUESTION, answer)), context) == ["cut off" if dropped else None]
+
+
+def plain_echo(prompt: str, response: str) -> bool:
+    """Whether an answer is its question folded, with 8 characters more at most, by the definition."""
+    asked, said = fold(pl.Series([prompt, response])).to_list()
+    return asked in said and len(said) <= len(asked) + 8
+
+
+def test_echoes_are_what_their_definition_says():
+    rng = random.Random(4)
+    letters = "感冒了怎么办abÀ×÷é\u0301\u0338ŉǆİſK㎎①？！ \n。、😀𠮷頭髮한ﷺ1"
+    texts = []
+    for _ in range(2000):
+        prompt, more = ("".join(rng.choices(letters, k=rng.choice((0, 1, 4, 12, 30)))) for _ in range(2))
+        texts.append((None, prompt, rng.choice((more, prompt, prompt + more, more[:5] + prompt, prompt * 2))))
+    out = scored(Refusal(), rows(context := context_of(), *texts), context)
+    for (_, prompt, said), found in zip(texts, out["refusal_response"], strict=True):
+        wordless = not any(unicodedata.category(char)[0] in "LN" for char in said)
+        assert found == ("empty" if wordless else "echo" if plain_echo(prompt, said) else None), (prompt, said)
+
+
+@pytest.mark.parametrize("script", ["zh", "en"])
+def test_folding_keeps_the_letters_by_which_long_answers_are_no_echoes(script):
+    letters = SCRIPTS[script].findall("".join(chr(code) for code in range(0x32400) if not 0xD800 <= code < 0xE000))
+    for text in ("{0}", "{0}{0}", "{0}\u0301", "a{0}\u0338", "感{0} {0}"):
+        folded = fold(pl.Series([text.format(each) for each in letters]))
+        others = len(SCRIPTS[script].findall(text))
+        assert folded.str.len_chars().min() >= text.count("{0}") + others
