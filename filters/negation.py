@@ -130,8 +130,9 @@ def _said(text: Stance, what: str, clause: str = "", open: bool = False) -> tupl
         like = [at for at in same if not text.english[at][1] and (not near or near & _around(text.english, at))]
         return (what if like else ""), any(text.english[at][1] for at in same)
     affirmed, denied = "", False
-    pattern = what if len(what) == 1 else f"{what[0]}{_INSIDE}{what[1:]}"
-    for match in re.finditer(pattern, text.text):
+    if what[0] not in text.text or what[1:] not in text.text:
+        return affirmed, denied
+    for match in _phrase(what).finditer(text.text):
         if match.start() in text.places:
             denied = True
             continue
@@ -146,6 +147,11 @@ def _said(text: Stance, what: str, clause: str = "", open: bool = False) -> tupl
             continue
         affirmed = affirmed or before[-2:] + match.group()
     return affirmed, denied
+
+
+@lru_cache(maxsize=1 << 13)
+def _phrase(what: str) -> re.Pattern[str]:
+    return re.compile(what if len(what) == 1 else f"{what[0]}{_INSIDE}{what[1:]}")
 
 
 def _asks(text: str, at: int) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from functools import lru_cache
@@ -92,48 +93,60 @@ _UNIT = "|".join(
     re.escape(unit) + (r"(?![a-z])" if unit[-1].isascii() and unit[-1].isalpha() else "") for unit in _BY_LENGTH
 )
 _WORD = "|".join(sorted(_ENGLISH, key=len, reverse=True))
-_QUANTITY = re.compile(
-    rf"(?P<name>[a-z]{1, 20}-?[0-9]{1, 15}(?![0-9.]))|(?P<percent>百分之)?"
+_QUANTITY = re.compile(  # its first characters alone first: what begins with none of them is most of a text
+    rf"(?=[0-9a-z{_CHINESE}半])(?:(?P<name>[a-z]{1, 20}-?[0-9]{1, 15}(?![0-9.]))|(?P<percent>百分之)?"
     rf"(?:(?P<low>{_NUMBER})(?:个|{_UNIT})?\s?[-~—–到至]\s?)?(?:(?P<number>{_NUMBER})|\b(?P<word>{_WORD})\b)"
-    rf"[多来余几]?(?:个(?!半|多?月))?[\s-]?(?P<unit>{_UNIT})?(?P<half>半(?!夜|天|身))?"
+    rf"[多来余几]?(?:个(?!半|多?月))?[\s-]?(?P<unit>{_UNIT})?(?P<half>半(?!夜|天|身))?)"
 )
 _ONE_OF = re.compile(r"\ban? (?=(?:minute|hour|day|week|month|year)\b)")
 _ENGLISH_LETTERS = re.compile("[a-z]{2}")
-_BLANKS = re.compile(r"\s+")
 _TENS_EN = "twenty|thirty|forty|fifty|sixty|seventy|eighty|ninety"
 _ONES_EN = "one|two|three|four|five|six|seven|eight|nine"
 _REWORDED = (
-    (re.compile(rf"\b({_TENS_EN})[- ]({_ONES_EN})\b"), lambda match: str(_ENGLISH[match[1]] + _ENGLISH[match[2]])),
-    (re.compile(r"(?<=\d)(?:st|nd|rd|th)\b"), ""),
-    (re.compile(r"(?<=\d)度(?=\d(?![\d.]))"), "."),
-    (re.compile(r"(?<!\d)([01]?\d|2[0-3])[:：]00(?!\d)"), r"\1点"),
-    (re.compile(r"(?<=\d) ?[ap]\.?m\b\.?"), "点"),
-    (re.compile(r"一刻钟|\ba quarter of an hour"), "15分钟"),
-    (re.compile(r"1[⁄/]2(?![\d/])"), "0.5"),
-    (re.compile(r"([12])米(\d{1,2})(?!\d)"), r"\1.\2米"),
-    (re.compile(r"第[一二12](?=[天日])"), " "),
-    (re.compile(r"个把月"), "一个月"),
-    (re.compile(r"仨"), "三个"),
-    (re.compile(r"半个(?=小时|钟|月)"), "半"),
-    (re.compile(r"俩"), "两个"),
-    (re.compile(r"十分(?!钟|之)|万一|千万(?=别|不|要|记|小)|七上八下|三长两短|一年四季"), " "),
-    (re.compile(r"百度|[这那过前近]两(?=天|日|年|晚)"), " "),
-    (re.compile(r"[初高大小]一|第一|三七|一(?=点儿?[^零一二三四五六七八九\d钟半])"), " "),
+    (
+        ("ty",),
+        re.compile(rf"\b({_TENS_EN})[- ]({_ONES_EN})\b"),
+        lambda match: str(_ENGLISH[match[1]] + _ENGLISH[match[2]]),
+    ),
+    (("st", "nd", "rd", "th"), re.compile(r"(?<=\d)(?:st|nd|rd|th)\b"), ""),
+    (("度",), re.compile(r"(?<=\d)度(?=\d(?![\d.]))"), "."),
+    ((":00",), re.compile(r"(?<!\d)([01]?\d|2[0-3])[:：]00(?!\d)"), r"\1点"),
+    (("m",), re.compile(r"(?<=\d) ?[ap]\.?m\b\.?"), "点"),
+    (("刻", "quarter"), re.compile(r"一刻钟|\ba quarter of an hour"), "15分钟"),
+    (("1",), re.compile(r"1[⁄/]2(?![\d/])"), "0.5"),
+    (("米",), re.compile(r"([12])米(\d{1,2})(?!\d)"), r"\1.\2米"),
+    (("第",), re.compile(r"第[一二12](?=[天日])"), " "),
+    (("把",), re.compile(r"个把月"), "一个月"),
+    (("仨",), re.compile(r"仨"), "三个"),
+    (("半",), re.compile(r"半个(?=小时|钟|月)"), "半"),
+    (("俩",), re.compile(r"俩"), "两个"),
+    (
+        ("十", "万", "七", "三", "四"),
+        re.compile(r"十分(?!钟|之)|万一|千万(?=别|不|要|记|小)|七上八下|三长两短|一年四季"),
+        " ",
+    ),
+    (("百", "两"), re.compile(r"百度|[这那过前近]两(?=天|日|年|晚)"), " "),
+    (("一", "三"), re.compile(r"[初高大小]一|第一|三七|一(?=点儿?[^零一二三四五六七八九\d钟半])"), " "),
 )
 _REWORDED_EN = (
-    (re.compile(r"\bfortnight"), "2 weeks"),
-    (re.compile(r"\ba (?:couple|pair) of "), "2 "),
-    (re.compile(r"\bhalf a dozen"), "6"),
-    (re.compile(r"\ba dozen"), "12"),
-    (re.compile(r"\ba year and a half"), "18 months"),
-    (re.compile(r"\b(?:one|1) and a half"), "1.5"),
-    (re.compile(r"\b(?:two|2) and a half"), "2.5"),
-    (re.compile(r"\bhalf a year"), "6 months"),
-    (re.compile(r"(?<=[a-z\d]) (?:o'clock )?in the (?:morning|afternoon|evening)|(?<=\d) at night"), " 点"),
-    (re.compile(r"half an hour|half hour"), "30分钟"),
-    (re.compile(r"\btwice\b"), "2 times"),
-    (re.compile(r"\bonce(?= (?:a|per|every|each|daily|weekly)\b)"), "1 times"),
+    (("fortnight",), re.compile(r"\bfortnight"), "2 weeks"),
+    (("couple", "pair"), re.compile(r"\ba (?:couple|pair) of "), "2 "),
+    (("dozen",), re.compile(r"\bhalf a dozen"), "6"),
+    (("dozen",), re.compile(r"\ba dozen"), "12"),
+    (("half",), re.compile(r"\ba year and a half"), "18 months"),
+    (("half",), re.compile(r"\b(?:one|1) and a half"), "1.5"),
+    (("half",), re.compile(r"\b(?:two|2) and a half"), "2.5"),
+    (("half",), re.compile(r"\bhalf a year"), "6 months"),
+    (
+        ("in the", "at night"),
+        re.compile(r"(?<=[a-z\d]) (?:o'clock )?in the (?:morning|afternoon|evening)|(?<=\d) at night"),
+        " 点",
+    ),
+    (("half",), re.compile(r"half an hour|half hour"), "30分钟"),
+    (("twice",), re.compile(r"\btwice\b"), "2 times"),
+    (("once",), re.compile(r"\bonce(?= (?:a|per|every|each|daily|weekly)\b)"), "1 times"),
 )
+"""What is told in other words, and how: of the first words one is in every match, and most texts have none."""
 _PER = re.compile(
     rf"(?:每|一|1)个?(天|日|晚|周|星期|礼拜|月|年|小时)(?=[^\d，,。；;？?！!\n]{{0,5}}?(?:\d|[{_CHINESE}半])+多?个?(?:{_UNIT}))"
     r"|(?<=times) (?:a|per|each|every) (day|night|week|month|year|hour)|(?<=times) (daily|weekly|monthly)"
@@ -214,17 +227,21 @@ _BY_WORDS = {
 def quantities(text: str) -> tuple[Quantity, ...]:
     """All quantities of a text, in order."""
     plain = unicodedata.normalize("NFKC", text).lower()
-    for pattern, replacement in (*_REWORDED, *_REWORDED_EN) if _ENGLISH_LETTERS.search(plain) else _REWORDED:
-        plain = pattern.sub(replacement, plain)
+    for words, pattern, replacement in (*_REWORDED, *_REWORDED_EN) if _ENGLISH_LETTERS.search(plain) else _REWORDED:
+        for word in words:
+            if word in plain:
+                plain = pattern.sub(replacement, plain)
+                break
     found: list[Quantity] = []
     for match in _PER.finditer(plain):
         period = next(filter(None, match.groups()))
         found.append(Quantity("每", _EVERY.get(period, period), True))
-    rest = _ONE_OF.sub("one ", _PER.sub(" ", plain))
+    rest = _PER.sub(" ", plain) if found else plain
+    rest = _ONE_OF.sub("one ", rest) if "a" in rest else rest
     for match in _QUANTITY.finditer(rest):
         around = (
-            _BLANKS.sub("", rest[max(match.start() - 8, 0) : match.start()]),
-            _BLANKS.sub("", rest[match.end() : match.end() + 8]),
+            "".join(rest[max(match.start() - 8, 0) : match.start()].split()),
+            "".join(rest[match.end() : match.end() + 8].split()),
         )
         found.extend(replace(each, around=around) for each in _read(match))
     return tuple(found)
@@ -256,7 +273,8 @@ def _read(match: re.Match[str]) -> list[Quantity]:
     return [Quantity(value * times, unit, firm) for value in values]
 
 
-def _values(written: str) -> list[Fraction]:
+@lru_cache(maxsize=1 << 12)
+def _values(written: str) -> Sequence[Fraction]:
     """The number written, or both of "两三" (two or three)."""
     if written in _ENGLISH:
         return [Fraction(_ENGLISH[written])]

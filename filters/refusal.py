@@ -160,8 +160,7 @@ def _unfinished() -> pl.Expr:
 def _echoes(rows: pl.DataFrame) -> pl.Series:
     """Of each row whether its folded answer is the folded question with 8 characters more at most.
 
-    Letters of English and Chinese are as many in a folded text: an answer with more of them is too long, and is not
-    folded.
+    Folding keeps as many letters of English and Chinese: an answer that has too many is no echo, and is not folded.
     """
     asked = fold(rows["prompt"]).fill_null("")
     longest = asked.str.len_chars().to_numpy() + _LONGER

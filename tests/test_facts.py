@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import re
+import unicodedata
+
 import pytest
 
 from filters.facts import Facts
 from filters.negation import flips
-from filters.quantities import quantities
+from filters.quantities import _QUANTITY, _REWORDED, _REWORDED_EN, quantities
 from tests.filter_rows import chbench, context_of, reasons, rows, sample, scored
 
 LOST = "a number or unit of the parent is lost"
@@ -238,3 +241,39 @@ def test_negations_are_not_looked_at_when_told_not_to():
     context = context_of([("吃了头孢不能喝酒吗", None)])
     frame = rows(context, ("s0", "吃了头孢能喝酒吗", None))
     assert reasons(Facts(check_negations=False), frame, context) == [None]
+
+
+REWORDED = (
+    "twenty-one fifty two ninety-nine 21st 2nd 3rd 4th 38度5 8:00 08：00 23:00 8 am 8p.m. 8am 一刻钟 a quarter of an hour "
+    "1⁄2 1/2 1米75 2米1 第一天 第二日 第12天 第1天 个把月 仨月 半个小时 半个钟头 半个月 俩月 十分疼 万一疼 千万别 千万不 千万要 "
+    "千万记 千万小心 七上八下 三长两短 一年四季 百度 这两天 那两年 过两日 前两晚 近两天 初一 高一 大一 小一 第一 三七 一点疼 一点儿疼 "
+    "fortnight a couple of a pair of half a dozen a dozen a year and a half one and a half 1 and a half two and a half "
+    "2 and a half half a year 8 in the morning 8 o'clock in the afternoon eight in the evening 8 at night half an hour "
+    "half hour twice once a once per once every once each once daily once weekly"
+)
+
+
+@pytest.mark.parametrize(("words", "pattern"), [(words, each) for words, each, _ in (*_REWORDED, *_REWORDED_EN)])
+def test_a_text_without_the_words_of_a_rewording_has_nothing_to_reword(words, pattern):
+    branches = set()
+    pieces = [REWORDED[at : at + size] for size in (2, 4, 8, 16, 32) for at in range(len(REWORDED))]
+    for text in (*pieces, *(text for row in sample() for text in row)):
+        found = [match.group() for match in pattern.finditer(text.lower())]
+        branches.update(found)
+        assert not found or any(word in unicodedata.normalize("NFKC", text).lower() for word in words), (found, text)
+    assert branches
+
+
+@pytest.mark.parametrize("texts", [sample, chbench])
+def test_where_a_quantity_may_begin_is_told_by_its_first_character(texts):
+    everywhere = re.compile(_QUANTITY.pattern[_QUANTITY.pattern.index(")") + 1 :])
+    assert everywhere.pattern != _QUANTITY.pattern
+    for text in (
+        REWORDED,
+        "百分之十 半天 两三天 ten days 1,000 38.5~39度 一百五十",
+        *(text for row in texts() for text in row),
+    ):
+        lower = text.lower()
+        assert [each.span() for each in _QUANTITY.finditer(lower)] == [
+            each.span() for each in everywhere.finditer(lower)
+        ]
