@@ -11,7 +11,7 @@ import tomllib
 import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from re import Pattern
 from typing import Any, ClassVar, Literal
 
@@ -138,6 +138,7 @@ def _requests(text: str, kind: _Kind) -> Iterator[str]:
     return (match.group() for pattern in kind.requests for match in pattern.finditer(text))
 
 
+@lru_cache(maxsize=1 << 12)  # a parent's text is read for each of its variants
 def _plain(text: str) -> str:
     return unicodedata.normalize("NFKC", text).lower().replace("’", "'")
 
