@@ -24,7 +24,7 @@ from filters.embeddings import NGRAMS, Vectors, embed, paired
 from filters.fold import code_points, fold
 
 _PAIRS = (("text", "parent"), ("prompt", "parent_prompt"), ("response", "known"))
-_ROWS = 1 << 12  # compared at a time
+_ROWS = 1 << 10  # compared at a time
 _REPEAT_BITS = 10
 
 
@@ -85,11 +85,12 @@ class Similarity:
         )
 
     def _shared(self, compared: pl.DataFrame) -> list[NDArray[np.float64]]:
-        folded = compared.select(fold(column) for column in compared)
+        texts = pl.concat([each.alias("text") for each in compared]).drop_nulls().unique(maintain_order=True)
+        folded = compared.select(pl.all().replace_strict(texts, fold(texts), default=None, return_dtype=pl.String))
         return [
-            similarity(folded["text"], folded["parent"]),
-            similarity(folded["prompt"], folded["parent_prompt"], 1, of_shorter=True),
-            similarity(folded["response"], folded["known"], of_shorter=True),
+            _of_both(folded["text"], folded["parent"], 2, False),
+            _of_both(folded["prompt"], folded["parent_prompt"], 1, True),
+            _of_both(folded["response"], folded["known"], 2, True),
         ]
 
     def _cosines(self, compared: pl.DataFrame, context: Context) -> list[NDArray[np.float64]]:
@@ -113,6 +114,14 @@ class Similarity:
             .when(unrelated)
             .then(pl.lit("unrelated to its parent"))
         )
+
+
+def _of_both(left: pl.Series, right: pl.Series, n: int, of_shorter: bool) -> NDArray[np.float64]:
+    """`similarity` of the rows that have both texts, 0 of the others."""
+    found = np.zeros(len(left))
+    rows = (left.is_not_null() & right.is_not_null()).arg_true().to_numpy()
+    found[rows] = similarity(left[rows], right[rows], n, of_shorter)
+    return found
 
 
 def similarity(left: pl.Series, right: pl.Series, n: int = 2, of_shorter: bool = False) -> NDArray[np.float64]:

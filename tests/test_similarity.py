@@ -2,12 +2,14 @@ from __future__ import annotations
 
 import random
 from collections import Counter
+from typing import Any
 
 import numpy as np
 import polars as pl
 import pytest
 
 from filters import cost_of
+from filters.fold import fold
 from filters.similarity import Similarity, similarity
 from tests.filter_rows import chbench, context_of, reasons, rows, sample, scored
 from tests.server import embedding, serve
@@ -46,6 +48,32 @@ def test_rows_without_a_parent_or_a_change_have_no_score():
     context = context_of([("失眠怎么办", None)])
     out = scored(Similarity(), rows(context, (None, "头疼", None), ("s0", "失眠怎么办", None)), context)
     assert out["similarity_score"].to_list() == [None, None] and out["reason"].to_list() == [None, None]
+
+
+def test_scores_are_those_of_each_row_alone():
+    """Of rows with the same parents, texts in several places, texts without a letter, and some missing."""
+    rng, seeds = random.Random(6), [*sample()[:6], ("？！", None), ("怎么办", "怎么办")]
+    pool = ["".join(rng.choices("怎么办头疼a1ＡＢ。？ ", k=rng.randint(0, 30))) for _ in range(30)]
+    pool += [text for row in seeds for text in row if text]
+    made = [(rng.choice((None, *range(len(seeds)))), rng.choice(pool), rng.choice((*pool, None))) for _ in range(400)]
+    texts = [(None if at is None else f"s{at}", *each) for at, *each in made]
+    texts += [(f"s{at}", prompt, rng.choice(pool)) for at, (prompt, _) in enumerate(seeds)]
+    out = scored(Similarity(), rows(context := context_of(seeds), *texts), context)
+
+    def alone(row: dict[str, str | None], left: str | None, right: str | None, **more: Any) -> float | None:
+        both = row[left] if left else None, row[right] if right else None
+        return None if None in both else similarity(*(fold(pl.Series([each])) for each in both), **more)[0]
+
+    known = pl.concat_str("parent_response", "parent_prompt", separator="\n").alias("known")
+    for row in out.with_columns(known).to_dicts():
+        new = row["changed_fields"]
+        changed = "changed" if new and row["parent_changed"] is not None else None
+        assert row["similarity_score"] == alone(row, changed, "parent_changed")
+        question = "prompt" if changed and "prompt" in new else None
+        assert row["similarity_prompt"] == alone(row, question, "parent_prompt", n=1, of_shorter=True)
+        answer = "response" if "response" in new and row["parent_response"] is not None else None
+        assert row["similarity_response"] == alone(row, answer, "known", of_shorter=True)
+    assert all(0 < out[name].null_count() < len(out) for name in Similarity.scores)
 
 
 def test_similarity_is_dice_over_counted_bigrams():
