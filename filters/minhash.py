@@ -24,8 +24,7 @@ BUCKET = 32
 """A bucket is stood for by the first rows that fell into it, so that boilerplate costs no quadratic time."""
 
 _GOLDEN = 0x9E3779B97F4A7C15
-_CACHED = 1 << 15  # characters whose windows are hashed at a time
-_PASS = 1 << 17  # n-grams permuted at a time: what stays in cache
+_CACHED = 1 << 15  # characters whose windows are hashed, n-grams that are sorted, at a time: they stay in cache
 _TEXTS = 1 << 14  # looked up at a time, so that memory does not grow with what is given at once
 _BATCH = 1 << 18  # characters, or n-grams of candidate pairs, held at a time
 _PAIR_BITS = 44  # of an n-gram's hash when sets are compared: about one wrong n-gram in 10^8 pairs
@@ -52,9 +51,11 @@ def _splitmix64(count: int) -> list[int]:
     return numbers
 
 
-_RANDOM = _splitmix64(BANDS * ROWS)
-_FACTORS = [np.uint32(number & 0xFFFFFFFF | 1) for number in _RANDOM]  # odd: a permutation modulo 2^32
-_TERMS = [np.uint32(number >> 32) for number in _RANDOM]
+_BINS = 64  # of each half of a hash
+_TRIES = 16
+_RANDOM = np.array(_splitmix64(ROWS + _TRIES * 2 * _BINS), dtype=np.uint64)
+_FACTORS = _RANDOM[:ROWS] | np.uint64(1)
+_PROBES = (_RANDOM[ROWS:] % np.uint64(2 * _BINS)).astype(np.int64).reshape(_TRIES, 2 * _BINS)
 
 
 def mixed(hashes: _Hashes) -> _Hashes:
@@ -66,7 +67,10 @@ def mixed(hashes: _Hashes) -> _Hashes:
 
 def distinct(values: NDArray[_Number]) -> NDArray[_Number]:
     """The sorted distinct values; several times faster than `np.unique`, which hashes first."""
-    ordered = np.sort(values)
+    return _unlike(np.sort(values))
+
+
+def _unlike(ordered: NDArray[_Number]) -> NDArray[_Number]:
     first = np.ones(len(ordered), dtype=np.bool_)
     first[1:] = ordered[1:] != ordered[:-1]
     found: NDArray[_Number] = ordered[first]
@@ -84,12 +88,7 @@ def ngrams(texts: pl.Series, n: int) -> tuple[_Hashes, _Ints]:
     hashes = np.empty(max(len(code) - n + 1, 0), dtype=np.uint64)
     for begin in range(0, len(hashes), _CACHED):
         end = min(begin + _CACHED, len(hashes))
-        wide = code[begin : end + n - 1].astype(np.uint64)
-        part = wide[: end - begin].copy()
-        for shift in range(1, n):
-            part *= np.uint64(_GOLDEN)
-            part += wide[shift : end - begin + shift]
-        hashes[begin:end] = mixed(part)
+        hashes[begin:end] = mixed(_windows(code[begin : end + n - 1].astype(np.uint64), n))
     inside = np.ones(len(code), dtype=np.bool_)
     ends = (starts + lengths)[lengths > 0]
     for back in range(1, n):
@@ -97,34 +96,54 @@ def ngrams(texts: pl.Series, n: int) -> tuple[_Hashes, _Ints]:
     return hashes[inside[: len(hashes)]], counts
 
 
+def _windows(code: _Hashes, n: int) -> _Hashes:
+    """The polynomial sum(code[i + j] * _GOLDEN ** (n - 1 - j)) of every window, doubled up: log n multiplications."""
+    sums, width = code, 1
+    for bit in bin(n)[3:]:
+        sums = sums[: len(sums) - width] * np.uint64(pow(_GOLDEN, width, 1 << 64)) + sums[width:]
+        width *= 2
+        if bit == "1":
+            sums = sums[:-1] * np.uint64(_GOLDEN) + code[width:]
+            width += 1
+    return sums
+
+
 def band_keys(texts: pl.Series, n: int) -> _Hashes:
     """(rows, 25) keys: rows that share a key agree in the 5 smallest hashes of that band."""
     keys = np.zeros((len(texts), BANDS), dtype=np.uint64)
     for part, rows in _parts(texts.str.len_chars().fill_null(0).to_numpy() + n, _BATCH):
         hashes, counts = ngrams(texts[part : part + rows], n)
-        small = (hashes >> np.uint64(32)).astype(np.uint32)
-        filled = part + np.flatnonzero(counts)
-        counts = counts[counts > 0]
-        begins = np.cumsum(counts) - counts
-        for first, some in _parts(counts, _PASS):
-            begin = begins[first]
-            window = small[begin : begins[first + some - 1] + counts[first + some - 1]]
-            offsets = begins[first : first + some] - begin
-            keys[filled[first : first + some]] = _band_keys(window, offsets)
+        filled = counts > 0
+        small = smallest(hashes, counts[filled])
+        key = np.tile(np.arange(BANDS, dtype=np.uint64), (len(small), 1))  # no two bands of a row share a bucket
+        for row, factor in enumerate(_FACTORS):
+            key += small[:, row : BANDS * ROWS : ROWS] * factor
+        keys[part : part + rows][filled] = mixed(key)
     return keys
 
 
-def _band_keys(window: NDArray[np.uint32], offsets: _Ints) -> _Hashes:
-    minima = np.empty((BANDS * ROWS, len(offsets)), dtype=np.uint32)
-    moved = np.empty_like(window)
-    for each, (factor, term) in enumerate(zip(_FACTORS, _TERMS, strict=True)):
-        np.multiply(window, factor, out=moved)
-        np.add(moved, term, out=moved)
-        np.minimum.reduceat(moved, offsets, out=minima[each])
-    keys = np.repeat(np.arange(1, BANDS + 1, dtype=np.uint64)[:, None], len(offsets), axis=1)
-    for row in range(ROWS):
-        keys = mixed(keys + minima[row::ROWS] * np.uint64(_GOLDEN))
-    return keys.T
+def smallest(hashes: _Hashes, counts: _Ints) -> NDArray[np.uint32]:
+    """(rows, 128) the smallest hash in each of 128 bins: one permutation does the work of as many (Li et al. 2012).
+
+    Each n-gram falls into two bins, one by either half of its hash. A bin that stays empty takes the value of another
+    that is not, probed in an order of its own (Shrivastava 2017), so that two sets agree in a bin with the probability
+    of their Jaccard, whatever their sizes.
+    """
+    width = 2 * _BINS
+    small = np.full((len(counts), width), _ROW, dtype=np.uint32)
+    base = np.repeat(np.arange(len(counts)) * width, counts)
+    for side, half in enumerate((hashes >> np.uint64(32), hashes & _ROW)):
+        value = half.astype(np.uint32)
+        np.minimum.at(small.reshape(-1), base + ((value >> 26 << 1) + side), value)
+    first = small.copy()
+    row, place = np.nonzero(small == _ROW)
+    for probe in _PROBES:
+        found = first[row, probe[place]]
+        small[row, place] = found
+        still = found == _ROW
+        row, place = row[still], place[still]
+    small[row, place] = first.min(axis=1)[row]
+    return small
 
 
 def _parts(sizes: _Ints, limit: int) -> Iterator[tuple[int, int]]:
@@ -143,12 +162,16 @@ def jaccard(texts: pl.Series, left: _Ints, right: _Ints, n: int) -> NDArray[np.f
     hashes, counts = ngrams(texts, n)
     row = np.repeat(np.arange(len(counts), dtype=np.uint64), counts)
     bits = np.uint64(_PAIR_BITS)
-    tagged = distinct(row << bits | hashes >> (np.uint64(64) - bits))
+    tagged = row << bits | hashes >> (np.uint64(64) - bits)
+    ends = np.cumsum(counts)
+    for first, some in _parts(counts, _CACHED):  # sorted in pieces that stay in cache
+        tagged[ends[first] - counts[first] : ends[first + some - 1]].sort()
+    tagged = _unlike(tagged)
     sizes = np.bincount((tagged >> bits).astype(np.int64), minlength=len(counts))
     begins = np.cumsum(sizes) - sizes
     grams = tagged & np.uint64((1 << _PAIR_BITS) - 1)
     shared = np.zeros(len(left), dtype=np.int64)
-    for first, some in _parts(sizes[left] + sizes[right], _BATCH):
+    for first, some in _parts(sizes[left] + sizes[right], _CACHED):
         sides = []
         for side in (left[first : first + some], right[first : first + some]):
             width = sizes[side]

@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from filters.minhash import NearIndex, jaccard
+from filters.minhash import NearIndex, band_keys, jaccard, ngrams, smallest
 
 
 def variants(count: int, seed: int = 0) -> list[str]:
@@ -100,3 +100,42 @@ def test_astral_characters_and_long_cells_are_texts_like_others():
 def test_jaccard_of_sets_ignores_repeats():
     alike = jaccard(pl.Series(["好的好的好的好的", "好的好的好的"]), np.array([0]), np.array([1]), 2)
     assert alike.tolist() == [1.0]
+
+
+@pytest.mark.parametrize("length", [12, 23, 64, 300])
+def test_bins_agree_as_often_as_the_sets_do_whatever_the_length_of_the_texts(length):
+    chance, pairs, alike = random.Random(length), [], []
+    for _ in range(300):
+        letters = [chr(chance.randrange(0x4E00, 0x9FA0)) for _ in range(length)]
+        moved = length // 8
+        pairs += ["".join(letters), "".join(letters[moved:] + letters[:moved])]
+        alike.append(exact(*pairs[-2:]))
+    small = smallest(*ngrams(pl.Series(pairs), 5))
+    agree = (small[::2] == small[1::2]).mean(axis=1)
+    assert agree.mean() == pytest.approx(np.mean(alike), abs=0.02)
+    assert agree.std() < 0.1
+
+
+def test_short_texts_above_three_quarters_nearly_always_share_a_band():
+    chance, pairs = random.Random(5), []
+    for _ in range(2000):
+        letters = [chr(chance.randrange(0x4E00, 0x9FA0)) for _ in range(68)]
+        pairs += ["".join(letters), "".join(letters[8:] + letters[:4])]
+    assert exact(*pairs[:2]) > 0.75
+    keys = band_keys(pl.Series(pairs), 5)
+    assert (keys[::2] == keys[1::2]).any(axis=1).mean() > 0.997
+
+
+def test_keys_are_the_same_everywhere():
+    keys = band_keys(pl.Series(["感冒后干咳两周还没好", None, "头疼"]), 5)
+    assert [hex(key) for key in keys[0, :2].tolist()] == ["0x52546c0176467010", "0x8be3a8235f8ec6ff"]
+    assert not keys[1].any() and len(set(keys[2].tolist())) == 25
+
+
+@pytest.mark.parametrize("n", [1, 2, 5, 9, 16])
+def test_two_windows_have_one_hash_only_if_they_are_the_same(n):
+    text = "abcde" * 12 + "fghij" * 9
+    hashes, counts = ngrams(pl.Series([text, "", "x"]), n)
+    windows = [text[at : at + n] for at in range(len(text) - n + 1)]
+    assert counts.tolist() == [len(windows), 0, 1]
+    assert len(set(zip(windows, hashes.tolist(), strict=False))) == len(set(windows)) == len(set(hashes[:-1].tolist()))
