@@ -224,9 +224,14 @@ def exemplars(plan: Plan, record: Row, generator: Generator, k: int) -> tuple[Ro
 def turns(plan: Plan, shard: Shard) -> Iterator[tuple[Row, Generator, int]]:
     """Each candidate's record and generator, and which of the generator's variants it is, in order."""
     records = plan.records.records([position for position, _, _ in shard.asks])
+    told = iter(shard.turns)
     for record, (_, first, count) in zip(records, shard.asks, strict=True):
         for candidate in range(first, first + count):
-            yield record, *plan.turn(candidate)
+            if shard.turns:
+                which, k = next(told)
+                yield record, plan.generators[which], k
+            else:
+                yield record, *plan.turn(candidate)
 
 
 def words(plan: Plan, shard: Shard) -> Iterator[Request]:

@@ -167,6 +167,8 @@ def curate(
         if plan.chain.selections and tally.kept:
             stage("choose among what is kept", choose)
         tally.checks = checks_of(context)
+        if quota.bandit:
+            tally.checks["allocation"] = quota.bandit.told
         summary = summarise(plan, tally, quota.short(), time.perf_counter() - started)
         return Curated(stage(f"publish {plan.out.name}", partial(workshop.publish, plan, summary)), summary)
 

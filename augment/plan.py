@@ -37,11 +37,15 @@ SHARD, PICTURE_SHARD = 1000, 200
 
 @dataclass(frozen=True)
 class Shard:
-    """A stretch of one round's requests. `asks` are (record, number of its first candidate, how many)."""
+    """A stretch of one round's requests. `asks` are (record, number of its first candidate, how many).
+
+    `turns` says of each candidate, in order, who makes it and which of its variants that is; () leaves it to the plan.
+    """
 
     round: int
     index: int
     asks: tuple[tuple[int, int, int], ...]
+    turns: tuple[tuple[int, int], ...] = ()
 
     @property
     def size(self) -> int:
@@ -248,6 +252,10 @@ def make_plan(recipe: Recipe, engine: Engine | None, llm: Engine | None = None) 
             fits(seeds)
         if getattr(each, "looks_at", "") == "partner" and len(seeds) < 2:
             raise RecipeError(f"generator '{each.name}' mixes two rows, and {source.name} has one; give more rows")
+    if recipe.allocate == "adaptive" and len(chosen) < 2:
+        raise RecipeError(f"--allocate adaptive has nobody to choose from but '{chosen[0].name}'; name more generators")
+    if recipe.allocate == "adaptive" and recipe.incremental:
+        raise RecipeError("--allocate adaptive learns from a whole run; leave it out with --incremental")
     per_seed = int(recipe.n[:-1]) if recipe.n.endswith("x") else None
     total = per_seed * len(seeds) if per_seed else int(recipe.n)
     share = per_seed or -(-total // len(seeds))

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Self
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from augment.allocate import Bandit
 from augment.generators import EXHAUSTED, answers_itself
 from augment.plan import PICTURE_SHARD, SHARD, Plan, Shard
 
+WAVES = 8
+"""Rounds, at least, in which variants are asked for where what is kept decides who is asked next."""
 FEW, MANY = 64, 2**31
 """Candidates of a seed in one round: few where generators answer themselves and may run out of variants."""
 
@@ -27,7 +30,10 @@ class Round:
 
 @dataclass
 class Quota:
-    """One entry a seed, in the plan's order; `cap` bounds the candidates of each seed."""
+    """One entry a seed, in the plan's order; `cap` bounds the candidates of each seed.
+
+    With a `bandit` rounds are small, and it says who has which turn.
+    """
 
     ids: pl.Series
     share: NDArray[np.int64]
@@ -35,6 +41,7 @@ class Quota:
     shared: bool
     at_once: int = MANY
     shard: int = SHARD
+    bandit: Bandit | None = None
     target: NDArray[np.int64] = field(init=False)
     asked: NDArray[np.int64] = field(init=False)
     kept: NDArray[np.int64] = field(init=False)
@@ -45,6 +52,7 @@ class Quota:
         self.asked = np.zeros_like(self.share)
         self.kept = np.zeros_like(self.share)
         self.spent = np.zeros(len(self.share), dtype=np.bool_)
+        self.used = np.zeros((len(self.share), len(self.bandit.names) if self.bandit else 0), dtype=np.int64)
 
     @classmethod
     def of(cls, plan: Plan) -> Self:
@@ -56,19 +64,42 @@ class Quota:
             share = np.full(seeds, plan.per_seed, dtype=np.int64)
         else:
             share = plan.total // seeds + (np.arange(seeds) < plan.total % seeds).astype(np.int64)
-        return cls(plan.seeds["id"], share, plan.cap, plan.per_seed is None, at_once, shard)
+        bandit = None
+        if plan.recipe.allocate == "adaptive":
+            bandit = Bandit(tuple(each.name for each in plan.generators), plan.recipe.seed)
+            texts = plan.seeds.select(pl.concat_str("prompt", "response", separator="\n", ignore_nulls=True))
+            bandit.know(texts.to_series().to_list())
+        return cls(plan.seeds["id"], share, plan.cap, plan.per_seed is None, at_once, shard, bandit)
 
     def next_round(self, number: int) -> Round | None:
         """The next round: what each seed lacks, within its cap; None when all is done."""
         if self.shared:
             self._pass_on()
-        want = np.clip(np.minimum(self.target - self.kept, self.cap - self.asked), 0, self.at_once)
+        at_once = self.at_once
+        if self.bandit:
+            self.bandit.close()
+            at_once = max(1, int(self.share.max()) // WAVES)
+        want = np.clip(np.minimum(self.target - self.kept, self.cap - self.asked), 0, at_once)
         want[self.spent] = 0
         if not want.any():
             return None
         asked = self.asked
         self.asked = asked + want
-        return Round(int(want.sum()), _shards(number, asked, want, self.shard))
+        shards = _shards(number, asked, want, self.shard)
+        return Round(int(want.sum()), self._allotted(shards, int(want.sum())) if self.bandit else shards)
+
+    def _allotted(self, shards: Iterator[Shard], size: int) -> Iterator[Shard]:
+        """The shards of a round with the turns that the bandit gives."""
+        assert self.bandit is not None
+        turns = iter(self.bandit.turns(size).tolist())
+        for shard in shards:
+            told = []
+            for position, _, count in shard.asks:
+                for _ in range(count):
+                    which = next(turns)
+                    told.append((which, int(self.used[position, which])))
+                    self.used[position, which] += 1
+            yield replace(shard, turns=tuple(told))
 
     def _pass_on(self) -> None:
         """Give what spent seeds can no longer deliver to those that still can, one each in turn."""
@@ -86,6 +117,8 @@ class Quota:
         """Count what a shard's candidates gave (columns `_position` and `dropped_by`)."""
         kept = sifted.filter(pl.col("dropped_by").is_null())["_position"].to_numpy()
         np.add.at(self.kept, kept, 1)
+        if self.bandit:
+            self.bandit.add(sifted)
         if self.at_once == FEW:  # nobody else is asked: a seed without further variants is done
             done = sifted.filter(pl.col("reason") == EXHAUSTED)["_position"].unique().to_numpy()
             self.spent[done] = True

@@ -88,6 +88,7 @@ class Recipe(BaseModel):
     exam: str | None = None
     limit: Annotated[int | None, Field(ge=1)] = None
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
+    allocate: Literal["turns", "adaptive"] = "turns"
     max_attempts: Annotated[float, BeforeValidator(_factor), Field(ge=1, le=100)] = 3.0
     llm: str | None = None
     base_url: str | None = None
@@ -130,7 +131,8 @@ class Recipe(BaseModel):
         """The keys that decide what comes out: not where it is written, nor how fast."""
         places = {"out", "overwrite", "name", "base_url", "engine_url", "path", "incremental", "accept_licence"}
         speed = {"concurrency", "rpm", "tpm", "timeout", "workers", "ray", "gpus_per_worker"}
-        return self.model_dump(mode="json", exclude=places | speed)
+        usual = {"allocate"} if self.allocate == "turns" else set()
+        return self.model_dump(mode="json", exclude=places | speed | usual)
 
 
 def _size(value: int) -> int:

@@ -8,6 +8,7 @@ from typing import Any
 
 import polars as pl
 
+from augment.allocate import allocated
 from augment.plan import Plan
 from augment.records import Reply
 from augment.sieve import Sieve, harsh
@@ -27,7 +28,8 @@ class Tally:
     `tokens_in`, `tokens_out` and `requests_sent` are what this run paid; reused replies cost nothing.
     Of the kept pictures that a model drew (`drawn`), `near_copies` are nearly some seed: the memorisation rate.
     `rungs` counts answers that should follow a schema by how that was asked for: "schema" or "prompt".
-    `checks` is how far judges can be trusted (see `checks_of`); `sieve` how hard filters sift.
+    `checks` is how far judges can be trusted (see `checks_of`), and how requests were allocated; `sieve` how hard
+    filters sift.
     """
 
     target: int = 0
@@ -172,6 +174,8 @@ def remarks(counts: dict[str, Any]) -> list[str]:
     for name, each in (counts.get("no_verdicts") or {}).items():
         if each["no_verdict"]:
             lines.append(f"{name}: no verdict on {each['no_verdict']:,} of {each['asked']:,} rows, which are kept")
+    if waves := counts.get("allocation"):
+        lines.append(allocated(waves))
     return lines
 
 

@@ -100,6 +100,7 @@ def _flags(modality: str) -> dict[str, Any]:
         "exam": _value("A further source that no generated row may repeat."),
         "limit": _value("Use the first so many seeds only.", int),
         "seed": _value("All randomness derives from it. [default: 0]", int),
+        "allocate": _value("turns, or adaptive: most to the generators that are kept and new. [default: turns]"),
         "max_attempts": _value("Candidates a seed may have, times n. [default: 3x]"),
         "incremental": _switch("--incremental", "Grow the newest run of this recipe: new and edited rows only."),
         "without_seeds": _switch("--without-seeds", "Publish the variants alone."),
