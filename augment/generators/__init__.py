@@ -13,6 +13,7 @@ TABLE = Table(
     {
         "answer": "augment.generators.answer:Answer",
         "attribute_swap": "augment.generators.attribute_swap:AttributeSwap",
+        "backtranslate": "augment.generators.backtranslate:Backtranslate",
         "classical": "augment.generators.classical:Classical",
         "control": "augment.generators.control:Control",
         "domains": "augment.generators.domains:Domains",
