@@ -27,6 +27,7 @@ TABLE = Table(
         "recaption": "augment.generators.recaption:Recaption",
         "reference": "augment.generators.reference:Reference",
         "rules": "augment.generators.rules:Rules",
+        "self_instruct": "augment.generators.self_instruct:SelfInstruct",
         "sketch": "augment.generators.sketch:Sketch",
         "subject": "augment.generators.subject:SubjectDriven",
         "text2image": "augment.generators.text2image:Text2Image",
