@@ -17,6 +17,7 @@ TABLE = Table(
         "classical": "augment.generators.classical:Classical",
         "control": "augment.generators.control:Control",
         "domains": "augment.generators.domains:Domains",
+        "evolve": "augment.generators.evolve:Evolve",
         "img2img": "augment.generators.img2img:Img2Img",
         "inpaint": "augment.generators.inpaint:Inpaint",
         "instruct": "augment.generators.instruct:Instruct",
