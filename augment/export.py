@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,20 +15,28 @@ from augment.images.exports.write import Exported, export_pictures
 from augment.manifest import holds_pictures, manifest_of
 from augment.registry import closest
 
-
-def _alpaca(prompt: str, response: str) -> dict[str, Any]:
-    return {"instruction": prompt, "input": "", "output": response}
-
-
-def _sharegpt(prompt: str, response: str) -> dict[str, Any]:
-    return {"conversations": [{"from": "human", "value": prompt}, {"from": "gpt", "value": response}]}
+Turns = Sequence[tuple[str, str]]
+"""What is said in turn, as (role, content): user, assistant, user, …, the last one the assistant's."""
 
 
-def _chatml(prompt: str, response: str) -> dict[str, Any]:
-    return {"messages": [{"role": "user", "content": prompt}, {"role": "assistant", "content": response}]}
+def _alpaca(turns: Turns) -> dict[str, Any]:
+    said = [content for _, content in turns]
+    shaped: dict[str, Any] = {"instruction": said[-2], "input": "", "output": said[-1]}
+    if len(said) > 2:
+        shaped["history"] = [list(each) for each in zip(said[:-2:2], said[1:-2:2], strict=True)]
+    return shaped
 
 
-FORMATS: dict[str, Callable[[str, str], dict[str, Any]]] = {
+def _sharegpt(turns: Turns) -> dict[str, Any]:
+    names = {"user": "human", "assistant": "gpt"}
+    return {"conversations": [{"from": names[role], "value": content} for role, content in turns]}
+
+
+def _chatml(turns: Turns) -> dict[str, Any]:
+    return {"messages": [{"role": role, "content": content} for role, content in turns]}
+
+
+FORMATS: dict[str, Callable[[Turns], dict[str, Any]]] = {
     "alpaca": _alpaca,
     "chatml": _chatml,
     "llamafactory": _sharegpt,
@@ -58,13 +66,16 @@ def export(run: Path, format: str, out: Path) -> Exported:
 
 
 def _texts(run: Path, format: str, out: Path, name: str) -> Exported:
-    """Write the prompts and responses of a run, in a file."""
-    rows = pl.read_parquet(run / "curated/train.parquet", columns=["prompt", "response"], glob=False)
+    """Write the prompts and responses of a run, in a file; of a row that has `messages` all of those."""
+    file = run / "curated/train.parquet"
+    held = pl.read_parquet_schema(file)
+    columns = [name for name in ("prompt", "response", "messages") if name in held]
+    rows = pl.read_parquet(file, columns=columns, glob=False)
     answered = rows.filter(pl.col("response").is_not_null())
     if answered.is_empty():
         raise RunError(f"no row of {run} has a response, and {format} needs one")
     shape = FORMATS[format]
-    shaped = [shape(*row) for row in answered.iter_rows()]
+    shaped = [shape(turns_of(row)) for row in answered.iter_rows(named=True)]
     registry = _registry(out / "dataset_info.json") if format == "llamafactory" else {}
     stem = "".join(letter if letter.isalnum() else "_" for letter in name)
     if format == "chatml":
@@ -77,6 +88,13 @@ def _texts(run: Path, format: str, out: Path, name: str) -> Exported:
         entry = {"file_name": file.name, "formatting": "sharegpt", "columns": {"messages": "conversations"}}
         _write(out / "dataset_info.json", orjson.dumps({**registry, stem: entry}, option=orjson.OPT_INDENT_2))
     return Exported(file, len(answered), len(rows) - len(answered), "without a response")
+
+
+def turns_of(row: Mapping[str, Any]) -> Turns:
+    """What is said in a published row: its `messages` where it has some, else its prompt and its response."""
+    if row.get("messages"):
+        return [(each["role"], each["content"]) for each in orjson.loads(row["messages"])]
+    return [("user", row["prompt"]), ("assistant", row["response"])]
 
 
 def _registry(path: Path) -> dict[str, Any]:

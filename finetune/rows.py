@@ -15,6 +15,7 @@ from typing import Any, Literal
 import polars as pl
 
 from augment.errors import FinetuneError
+from augment.export import turns_of
 from augment.manifest import MANIFEST, digest_of, holds_pictures, manifest_of
 from augment.readers import Table
 from augment.records import fingerprint, row_id
@@ -92,7 +93,8 @@ def _of_frame(
     rejected = Counter(lost or {})
     families = families_of(frame)
     items = []
-    for row in frame.select("id", "prompt", "response", "label", "generator").iter_rows(named=True):
+    columns = ["id", "prompt", "response", "label", "generator", *(each for each in ("messages",) if each in frame)]
+    for row in frame.select(columns).iter_rows(named=True):
         made = row["generator"] != "seed"
         turns: tuple[tuple[str, str], ...] = (("user", row["prompt"]),)
         if chosen == "chat" and not row["response"]:
@@ -100,8 +102,7 @@ def _of_frame(
         elif chosen == "classify" and not row["label"]:
             rejected["no label"] += 1
         elif chosen == "chat":
-            turns = (*turns, ("assistant", row["response"]))
-            items.append(Item(row["id"], families[row["id"]], turns, None, made))
+            items.append(Item(row["id"], families[row["id"]], tuple(turns_of(row)), None, made))
         else:
             items.append(Item(row["id"], families[row["id"]], turns, row["label"], made))
     return _rows(name, chosen, items, rejected, notes, manifest)

@@ -16,6 +16,7 @@ TABLE = Table(
         "backtranslate": "augment.generators.backtranslate:Backtranslate",
         "classical": "augment.generators.classical:Classical",
         "control": "augment.generators.control:Control",
+        "dialogue": "augment.generators.dialogue:Dialogue",
         "domains": "augment.generators.domains:Domains",
         "evolve": "augment.generators.evolve:Evolve",
         "img2img": "augment.generators.img2img:Img2Img",
