@@ -17,6 +17,7 @@ TABLE = Table(
         "classical": "augment.generators.classical:Classical",
         "control": "augment.generators.control:Control",
         "dialogue": "augment.generators.dialogue:Dialogue",
+        "document_qa": "augment.generators.document_qa:DocumentQA",
         "domains": "augment.generators.domains:Domains",
         "evolve": "augment.generators.evolve:Evolve",
         "img2img": "augment.generators.img2img:Img2Img",
