@@ -13,10 +13,11 @@ PASSAGE = {"zh": 200, "en": 600}
 WITH_LLM: dict[str, tuple[str, ...]] = {
     "classification": ("paraphrase:2", "label:2", "backtranslate", "counterfactual"),
     "qa": ("paraphrase:2", "persona", "answer", "evolve", "backtranslate"),
-    "questions": ("paraphrase:2", "persona:2", "paraphrase+answer", "self_instruct"),
+    "questions": ("paraphrase:2", "persona:2", "self_instruct"),
     "documents": ("document_qa",),
 }
-"""With weights: what keeps the meaning most often before what adds most."""
+"""With weights: what keeps the meaning most often before what adds most. What comes out is of the kind that went in: a
+source of questions gets questions (their answers are asked for by name, `paraphrase+answer`)."""
 
 
 def task_of(seeds: pl.DataFrame) -> str:
