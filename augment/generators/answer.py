@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from augment.generators.prompt import Prompt, fields_of, plain_text, prompt_for
+from augment.generators.prompt import Prompt, enclosed, fields_of, plain_text, prompt_for
 from augment.records import Rejected, Reply, Request, Row
 
 _CARE_ZH = (
@@ -70,7 +70,7 @@ class Answer:
     def ask(self, record: Row, k: int, exemplars: Sequence[Row]) -> Request:
         """Ask for the k-th answer."""
         _, prompt = prompt_for(record, REWRITTEN if k % 2 else KEPT)
-        return prompt.request(record, self.name, k, self.seed, {"question": record.prompt})
+        return prompt.request(record, self.name, k, self.seed, {"question": enclosed(record.prompt)})
 
     def read(self, record: Row, reply: Reply) -> Row | Rejected:
         """The record with the new answer, and the new question if there is one; plain text is taken as the answer."""

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from augment.generators.prompt import Prompt, fields_of, in_turn, plain_text, prompt_for
+from augment.generators.prompt import Prompt, enclosed, fields_of, in_turn, plain_text, prompt_for
 from augment.records import Rejected, Reply, Request, Row
 
 PROMPTS = {
@@ -73,7 +73,7 @@ class Paraphrase:
         """Ask for the k-th rewording of the record's question."""
         language, prompt = prompt_for(record, PROMPTS)
         style = in_turn(STYLES[language], record, self.name, k)
-        return prompt.request(record, self.name, k, self.seed, {"style": style, "question": record.prompt})
+        return prompt.request(record, self.name, k, self.seed, {"style": style, "question": enclosed(record.prompt)})
 
     def read(self, record: Row, reply: Reply) -> Row | Rejected:
         """The record with the reworded question; plain text is taken as the question."""

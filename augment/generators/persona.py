@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from augment.generators.paraphrase import read_question
-from augment.generators.prompt import Prompt, in_turn, prompt_for
+from augment.generators.prompt import Prompt, enclosed, in_turn, prompt_for
 from augment.records import Rejected, Reply, Request, Row
 
 PROMPTS = {
@@ -79,7 +79,9 @@ class Persona:
         """Ask how the k-th person would put the record's question."""
         language, prompt = prompt_for(record, PROMPTS)
         persona = in_turn(PERSONAS[language], record, self.name, k)
-        return prompt.request(record, self.name, k, self.seed, {"persona": persona, "question": record.prompt})
+        return prompt.request(
+            record, self.name, k, self.seed, {"persona": persona, "question": enclosed(record.prompt)}
+        )
 
     def read(self, record: Row, reply: Reply) -> Row | Rejected:
         """The record with that person's question; plain text is taken as the question."""
