@@ -16,6 +16,7 @@ from augment import engines, generators
 from augment.engines import EngineOptions, draws
 from augment.errors import EngineError, RecipeError
 from augment.generators import answers_itself, drafts, modalities_of
+from augment.generators.likeness import shared
 from augment.images.boxes import read_boxes
 from augment.images.pictures import pixels_of
 from augment.images.store import pictures
@@ -25,6 +26,7 @@ from filters import Context
 from filters.chain import WORKING, Chain
 from finetune import adapters, objectives, perturbations, scorers
 from finetune.scorers import ANSWERS
+from tests.candidates import made as made_of
 from tests.finetune.bases import save_base
 from tests.images import picture_rows, squares
 from tests.server import serve
@@ -98,22 +100,32 @@ WORDS, DRAWN = (
 """The generators of text, and those of pictures and pairs."""
 
 
+def shown_to(generator, record) -> tuple[Row, ...]:
+    """The other seeds that a generator of text sees."""
+    others = tuple(each for each in RECORDS if each is not record)
+    return {"": (), "partner": others[:1], "contrast": others[:1]}.get(getattr(generator, "looks_at", ""), others)
+
+
 @pytest.mark.parametrize("name", WORDS)
 def test_a_generator_asks_the_same_and_reads_anything(name):
     generator = generators.TABLE.load(name)(seed=3)
     assert dataclasses.is_dataclass(generator)
     assert type(generator).__dataclass_params__.frozen
     for record in RECORDS:
-        asked = [generator.ask(record, k, ()) for k in range(4)]
-        assert asked == [generators.TABLE.load(name)(seed=3).ask(record, k, ()) for k in range(4)]
+        seen = shown_to(generator, record)
+        asked = [generator.ask(record, k, seen) for k in range(4)]
+        assert asked == [generators.TABLE.load(name)(seed=3).ask(record, k, seen) for k in range(4)]
+        if isinstance(asked[0], Rejected):
+            assert {each.reason for each in asked} == {asked[0].reason} != {""}
+            continue
         assert [each.k for each in asked] == [0, 1, 2, 3]
         assert {each.generator for each in asked} == {name}
         assert {each.record for each in asked} == {record.id}
         assert len({each.seed for each in asked}) == 4
         assert all("@" in each.template for each in asked)
-        assert record.prompt in asked[0].messages[-1][1]
+        assert any(shared(each.prompt, asked[0].messages[-1][1]) > 0.2 for each in (record, *seen))
         for text in HOSTILE:
-            made = generator.read(record, Reply("k", text))
+            made = made_of(generator, record, text, exemplars=seen)
             if isinstance(made, Row):
                 assert made.prompt.strip()
                 assert made.response is None or made.response.strip()

@@ -7,6 +7,7 @@ import json
 
 import pytest
 
+from augment.errors import RecipeError
 from augment.generators.self_instruct import SelfInstruct
 from augment.pipeline import curate
 from augment.plan import open_plan
@@ -72,6 +73,13 @@ def test_a_question_that_is_like_an_example_is_turned_away():
 )
 def test_what_is_no_question_is_rejected(question, answer, reason):
     assert made(SelfInstruct(), ROW, question, answer, exemplars=OTHERS) == Rejected(reason)
+
+
+def test_a_source_of_labelled_texts_is_refused_in_one_line(place):
+    rows = [{"text": f"{each.prompt}{at}", "label": "甲乙"[at % 2]} for at in range(4) for each in (ROW, *OTHERS)]
+    (place / "rows.jsonl").write_text("\n".join(json.dumps(each) for each in rows))
+    with pytest.raises(RecipeError, match="^generator 'self_instruct' writes questions without a label"):
+        open_plan(read_recipe({"source": "rows.jsonl", "n": "1x", "generators": "self_instruct", "llm": "echo"}))
 
 
 def asker(messages, schema, seed) -> str:

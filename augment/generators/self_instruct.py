@@ -7,9 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
+import polars as pl
 from pydantic import Field
 
+from augment.errors import RecipeError
 from augment.generators.answer import KEPT
+from augment.generators.auto import task_of
 from augment.generators.likeness import likeness
 from augment.generators.prompt import Prompt, enclosed, in_turn, prompt_for
 from augment.generators.reading import read_fields
@@ -78,6 +81,18 @@ class SelfInstruct:
     looks_at: ClassVar[str] = "some"
     tasks: ClassVar[tuple[str, ...]] = ("qa",)
     seed: int = 0
+
+    def fits(self, seeds: pl.DataFrame) -> None:
+        """Whether new questions suit the source.
+
+        Raises:
+            RecipeError: it is one of labelled texts, whose new rows would have no label.
+        """
+        if task_of(seeds) == "classification":
+            raise RecipeError(
+                "generator 'self_instruct' writes questions without a label, and the source is one of labelled texts; "
+                "use --generators label"
+            )
 
     def ask(self, record: Row, k: int, exemplars: Sequence[Row]) -> Request:
         """Ask for the k-th new question: the exemplars are others each time."""
