@@ -188,6 +188,14 @@ def test_a_run_publishes_questions_with_their_evidence_and_grounded_reads_it(pla
         assert row["span"] in row["context"] and row["response"] and row["grounded_share"] >= 0.5
 
 
+def test_a_rehearsal_keeps_rows_that_quote_the_passage(place, augment):
+    flags = ["--source", documents(place), "--map", "prompt=text", "--n", "2x", "--generators", "document_qa"]
+    ran = augment("text", *flags, "--llm", "echo", "--filters", "none", "--out", "run", "--json")
+    assert ran.code == 0 and json.loads(ran.out)["kept"] == 8, ran.err
+    rows = pl.read_parquet(place / "run/curated/train.parquet", glob=False)
+    assert all(span in context for span, context in rows.select("span", "context").iter_rows())
+
+
 def test_a_source_without_passages_is_refused_in_one_line(place):
     (place / "q.jsonl").write_text('{"question": "失眠怎么办？"}')
     with pytest.raises(RecipeError, match="^generator 'document_qa' asks about passages, and the longest text has 6"):

@@ -91,6 +91,12 @@ def test_what_is_no_text_is_rejected(text, reason):
     assert made(Sketch(), ROW, text, ANSWER) == Rejected(reason)
 
 
+def test_a_rehearsal_leaves_no_mask(place, augment):
+    flags = ["--source", seeds(place, 12), "--n", "2x", "--generators", "sketch", "--llm", "echo"]
+    ran = augment("text", *flags, "--filters", "none", "--out", "run", "--json")
+    assert ran.code == 0 and json.loads(ran.out)["kept"] == 24, ran.err
+
+
 def writer(messages, schema, seed) -> str:
     said = messages[-1][1]
     if "answer" in schema["properties"]:

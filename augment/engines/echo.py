@@ -18,7 +18,7 @@ from augment.engines import EngineOptions, Keep, forget
 from augment.records import Reply, Request
 
 _ZH = re.compile(r"[\u4e00-\u9fff]")
-_CLAUSE = re.compile(r"\s*[,，;；。!！?？、\n][,，;；。.!！?？、\s]*|\.\s+")
+_CLAUSE = re.compile(r"\s*(?:[,，;；。!！?？、\n]|__+)(?:[,，;；。.!！?？、\s]|__+)*|\.\s+")
 _BLOCK = re.compile(r"<(\w+)>\s*(.+?)\s*</\1>", re.DOTALL)
 _LABEL = re.compile(r"^[^:：]{1,12}[:：]\s*")
 _ENDING = " \t.,;:!?。，；：！？、"
@@ -119,6 +119,12 @@ def reply(text: str, rng: random.Random) -> str:
     return _compose(text, rng, LEADS[_language(text)], ADVICE[_language(text)])
 
 
+def quotation(text: str, rng: random.Random) -> str:
+    """One clause of `text`, as it stands there."""
+    clauses = [each for each in (part.strip() for part in _CLAUSE.split(text)) if each]
+    return _pick(tuple(clauses), rng) if clauses else text
+
+
 def _language(text: str) -> str:
     return "zh" if _ZH.search(text) else "en"
 
@@ -156,6 +162,8 @@ def _text(name: str, source: str, rng: random.Random) -> str:
         return question(source, rng)
     if any(word in name for word in ("answer", "response", "reply", "output")):
         return reply(source, rng)
+    if any(word in name for word in ("span", "quote", "evidence")):
+        return quotation(source, rng)
     return rewrite(source, rng)
 
 
