@@ -27,9 +27,7 @@ def resolved(recipe: Recipe) -> tuple[dict[str, int], tuple[Generator, ...], Cha
     parts = {part for name in weights for part in name.split("+")}
     if AUTO[0] in parts:
         named = ",".join(recipe.generators)
-        raise RecipeError(
-            f"--generators {named}: auto chooses all by the source's columns; give it alone, or leave it out"
-        )
+        raise RecipeError(f"--generators {named}: auto chooses by the source's columns; give it alone")
     chosen = tuple(_generator(recipe, name) for name in weights)
     settings = {name: each for name, each in recipe.settings.items() if name not in parts}
     chain = chain_of(recipe.filters, settings, recipe.modality)

@@ -67,6 +67,7 @@ class Paraphrase:
     name: ClassVar[str] = "paraphrase"
     needs: ClassVar[tuple[str, ...]] = ("prompt",)
     adds_facts: ClassVar[bool] = False
+    tasks: ClassVar[tuple[str, ...]] = ("qa", "classification", "pair")
     seed: int = 0
 
     def ask(self, record: Row, k: int, exemplars: Sequence[Row]) -> Request:
