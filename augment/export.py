@@ -69,7 +69,7 @@ def _texts(run: Path, format: str, out: Path, name: str) -> Exported:
     """Write the prompts and responses of a run, in a file; of a row that has `messages` all of those."""
     file = run / "curated/train.parquet"
     held = pl.read_parquet_schema(file)
-    columns = [name for name in ("prompt", "response", "messages") if name in held]
+    columns: list[str] = [name for name in ("prompt", "response", "messages") if name in held]
     rows = pl.read_parquet(file, columns=columns, glob=False)
     answered = rows.filter(pl.col("response").is_not_null())
     if answered.is_empty():

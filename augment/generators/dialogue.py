@@ -39,7 +39,7 @@ class Rounds(Prompt):
 
 
 _FORM = '{"rounds": [{"user": "…", "assistant": "…"}, …]}'  # what both languages' prompts ask for
-PROMPTS = {
+PROMPTS: dict[str, Rounds] = {
     "zh": Rounds(
         name="dialogue.zh",
         system=(
@@ -117,7 +117,7 @@ class Dialogue:
 
     def ask(self, record: Row, k: int, exemplars: Sequence[Row]) -> Request:
         """Ask for the k-th conversation."""
-        language, prompt = prompt_for(record, PROMPTS)
+        language, _ = prompt_for(record, PROMPTS)
         answer = f"<answer>\n{enclosed(record.response)}\n</answer>\n" if record.response else ""
         values = {
             "manner": in_turn(MANNERS[language], record, self.name, k),
@@ -125,7 +125,7 @@ class Dialogue:
             "question": enclosed(record.prompt),
             "answer": answer,
         }
-        asked = dataclasses.replace(prompt, count=self.turns // 2)
+        asked = dataclasses.replace(PROMPTS[language], count=self.turns // 2)
         return asked.request(record, self.name, k, self.seed, values)
 
     def read(self, record: Row, reply: Reply) -> Row | Rejected:
