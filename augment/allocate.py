@@ -2,9 +2,9 @@
 
 A bandit with Thompson sampling (Thompson 1933). Requests go out in waves; after each wave a generator's reward is, for
 every candidate, 0 where it was not kept, else the share of its character trigrams that no kept row had before. What it
-earned is compared per token. The next wave is shared out by how likely each generator is the best, from
-`DRAWS` draws of its Beta posterior; none gets less than `LEAST`, so that a poor start can be made good, and what was
-learnt long ago counts less, since what is new wears off.
+earned is compared per token. The next wave is shared out by how likely each generator is the best, from `DRAWS` draws
+of its Beta posterior, with rewards in units of the best; none gets less than `LEAST`, so that a poor start can be made
+good, and what was learnt long ago counts less, since what is new wears off.
 """
 
 from __future__ import annotations
@@ -56,7 +56,10 @@ class Bandit:
         if not self.asked.any():
             return np.full(count, 1 / count)
         rng = np.random.default_rng(seed_for("bandit", "+".join(self.names), len(self.told), self.seed))
-        drawn = rng.beta(1 + self.earned, 1 + np.maximum(self.asked - self.earned, 0), size=(DRAWS, count))
+        # what matters is who earns more: in units of the best, or where little is new all would be taken for lucky
+        best_yet = (self.earned / np.maximum(self.asked, 1e-9)).max() or 1.0
+        earned = np.minimum(self.earned / best_yet, self.asked)
+        drawn = rng.beta(1 + earned, 1 + self.asked - earned, size=(DRAWS, count))
         price = np.where(self.asked > 0, self.tokens / np.maximum(self.asked, 1e-9), 0)
         if price.any():
             price[price == 0] = price[price > 0].mean()
@@ -85,7 +88,7 @@ class Bandit:
                 continue
             reward = 0.0
             if dropped_by is None:
-                grams = _trigrams(f"{prompt or ''}\n{response or ''}")
+                grams = _trigrams("\n".join(filter(None, (prompt, response))))
                 reward = float((~self._known[grams]).mean()) if len(grams) else 0.0
                 self._known[grams] = True
             sums = self._wave.setdefault(generator, [0.0, 0.0, 0.0, 0.0])

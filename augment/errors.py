@@ -30,6 +30,10 @@ class Interrupted(AugmentError):
     """The user or the system asked to stop; what was answered is kept and the run can go on."""
 
 
+class BudgetSpent(Interrupted):
+    """What one run may spend is spent; what was answered is kept and the run can go on."""
+
+
 class FinetuneError(AugmentError):
     """An adapter does not fit the model, or a folder is not an adapter that can be read."""
 

@@ -17,6 +17,7 @@ import polars as pl
 
 from augment.ahead import ahead
 from augment.asking import Steps, walk
+from augment.budget import Budget, within
 from augment.errors import Interrupted
 from augment.executors import Answer, Answered, answering, local
 from augment.executors.local import drafts_of
@@ -101,15 +102,27 @@ def curate(
     Raises:
         RunError: the run folder is held by another process or is not ours.
         EngineError: the engine refuses every request.
-        Interrupted: `stop` was set, or the engine drained.
+        Interrupted: `stop` was set, or the engine drained; BudgetSpent where the recipe's budget did it.
     """
     started = time.perf_counter()
     stage = stage or Directly()
     tally = tally or Tally()
+    stop = stop or threading.Event()
     tally.target = plan.total
     quota = Quota.of(plan)
     context = plan.context()
-    with Workshop.open(plan) as workshop, ReplyStore(home() / "replies.sqlite") as store:
+    budget = Budget.of(plan.recipe.budget) if plan.recipe.budget else None
+
+    def drain() -> None:
+        stop.set()
+        for engine in plan.engines:
+            engine.drain()
+
+    with (
+        within(budget, tally, drain),
+        Workshop.open(plan) as workshop,
+        ReplyStore(home() / "replies.sqlite") as store,
+    ):
 
         def settle(candidates: pl.DataFrame) -> pl.DataFrame:
             sifted = sift(plan, candidates, context)
@@ -143,7 +156,7 @@ def curate(
                     for answered in stream:
                         quota.add(settle(read(plan, answered, store)))
                         left -= answered.shard.size
-                        if not plan.engines and stop is not None and stop.is_set():
+                        if not plan.engines and stop.is_set():
                             raise Interrupted("stopped before every request was answered")
                         yield
                 if left:

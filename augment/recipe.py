@@ -52,6 +52,14 @@ def share(value: Any) -> Any:
     return value
 
 
+def _budget(value: str | None) -> str | None:
+    from augment.budget import Budget
+
+    if value is not None:
+        Budget.of(value)
+    return value
+
+
 def _gpus(value: float, info: ValidationInfo) -> float:
     if value > 1 and not value.is_integer():
         raise ValueError(f"'{value:g}' is no number of GPUs; write 1, 2, or a part of one like 0.5")
@@ -96,6 +104,7 @@ class Recipe(BaseModel):
     tpm: Annotated[int | None, Field(ge=1)] = None
     concurrency: Annotated[int, Field(ge=1, le=4096)] = 64
     timeout: Annotated[float, Field(gt=0)] = 300.0
+    budget: Annotated[str | None, AfterValidator(_budget)] = None
     workers: Annotated[int | None, Field(ge=1, le=4096)] = None
     ray: Annotated[str | None, Field(min_length=1)] = None
     gpus_per_worker: Annotated[float, Field(ge=0, le=64), AfterValidator(_gpus)] = 0.0
@@ -130,7 +139,7 @@ class Recipe(BaseModel):
     def decisive(self) -> dict[str, Any]:
         """The keys that decide what comes out: not where it is written, nor how fast."""
         places = {"out", "overwrite", "name", "base_url", "engine_url", "path", "incremental", "accept_licence"}
-        speed = {"concurrency", "rpm", "tpm", "timeout", "workers", "ray", "gpus_per_worker"}
+        speed = {"concurrency", "rpm", "tpm", "budget", "timeout", "workers", "ray", "gpus_per_worker"}
         usual = {"allocate"} if self.allocate == "turns" else set()
         return self.model_dump(mode="json", exclude=places | speed | usual)
 

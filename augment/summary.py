@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -29,7 +30,7 @@ class Tally:
     Of the kept pictures that a model drew (`drawn`), `near_copies` are nearly some seed: the memorisation rate.
     `rungs` counts answers that should follow a schema by how that was asked for: "schema" or "prompt".
     `checks` is how far judges can be trusted (see `checks_of`), and how requests were allocated; `sieve` how hard
-    filters sift.
+    filters sift. `after` is called when a reply was counted.
     """
 
     target: int = 0
@@ -48,6 +49,7 @@ class Tally:
     drawn: int = 0
     checks: dict[str, Any] = field(default_factory=dict)
     sieve: Sieve = field(default_factory=Sieve)
+    after: Callable[[], None] | None = None
 
     @property
     def failed(self) -> int:
@@ -70,6 +72,8 @@ class Tally:
         self.tokens_out += reply.tokens_out
         if reply.rung:
             self.rungs[reply.rung] += 1
+        if self.after:
+            self.after()
 
     def add(self, sifted: pl.DataFrame) -> None:
         """Count a shard's sifted candidates."""

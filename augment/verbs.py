@@ -85,6 +85,7 @@ def _flags(modality: str) -> dict[str, Any]:
         "rpm": _value("Requests a minute that the LLM is asked at most.", int),
         "tpm": _value("Tokens a minute, in and out, at most.", int),
         "timeout": _value("Seconds one answer may take. [default: 300]", float),
+        "budget": _value("What this run may spend: 2M-tokens, 30min. Then it stops; run it again to go on."),
         "workers": _value("Answer in so many processes, with Ray. [default: in one]", int),
         "ray": _value("A Ray cluster's address, or auto."),
         "gpus_per_worker": _value("GPUs that each worker has to itself.", float),

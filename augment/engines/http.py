@@ -163,7 +163,7 @@ class Client:
         )
         gate = asyncio.Lock()
 
-        async def answer(request: Request) -> Reply:
+        async def answer(request: Request) -> Reply | None:
             return await self._answer(session, gate, request)
 
         async with session:
@@ -190,8 +190,8 @@ class Client:
         self._wait = max(self._paces[place].wait(now), self._limits.wait(now, cost))
         return (place, now) if self._wait <= 0 else None
 
-    async def _answer(self, session: aiohttp.ClientSession, gate: asyncio.Lock, request: Request) -> Reply:
-        """Asks until there is an answer, a refusal, or no try left."""
+    async def _answer(self, session: aiohttp.ClientSession, gate: asyncio.Lock, request: Request) -> Reply | None:
+        """Asks until there is an answer, a refusal, or no try left; None where it would try again after `drain()`."""
         speech, rota = self.speech, self._rota
         tries = unusable = 0
         answered = self._answered
@@ -252,6 +252,8 @@ class Client:
                 if rota.failed(place, time.monotonic(), now) and len(self.servers) > 1:
                     log.warning("%s does not answer (%s); asking the others until it does", server.url, fault.what)
                 failed_at.append(place)
+            if self._drained:
+                return None
             tries += 1
             if unusable >= UNUSABLE_TRIES:  # paid for three times: an answer, and the end of asking
                 log.info("%s", fault.what)

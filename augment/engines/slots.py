@@ -20,13 +20,15 @@ from typing import Any
 from augment.engines import Keep
 from augment.records import Reply, Request
 
-Answer = Callable[[Request], Awaitable[Reply]]
+Answer = Callable[[Request], Awaitable[Reply | None]]
+"""None: given up, because no more is wanted; it gets no reply."""
 Opened = Callable[[], AbstractAsyncContextManager[Answer]]
 
 AHEAD = 2
 """Requests drawn and not yet yielded, as a multiple of the slots: half of them in flight, half waiting."""
 
 _WAKE = object()
+_GIVEN_UP = object()
 
 
 class Slots:
@@ -100,6 +102,8 @@ class Slots:
             if isinstance(item, BaseException):
                 raise item
             outstanding -= 1
+            if item is _GIVEN_UP:
+                continue
             paused = False
             yield item
 
@@ -171,6 +175,9 @@ class Slots:
             except IndexError:
                 request = await self._next()
             reply = await answer(request)
+            if reply is None:
+                done.put(_GIVEN_UP)
+                continue
             self._keep(request, reply)
             done.put(reply)
 
