@@ -8,13 +8,14 @@ import polars as pl
 import pytest
 
 from augment.generators.backtranslate import PIVOTS, Backtranslate
+from augment.generators.reading import fault_of
 from augment.pipeline import curate
 from augment.plan import open_plan
 from augment.recipe import read_recipe
 from augment.records import Rejected, Row
 from tests.candidates import asked_and_made, made
 from tests.server import serve
-from tests.test_pipeline import curated, seeds, variants
+from tests.test_pipeline import curated, plan_of, seeds, variants
 
 ZH = Row("r1", "我妈65岁，血压150/95，每天吃1片氨氯地平，还要加药吗？", "先连测一周。", "cardio")
 EN = Row("r2", "Can I take ibuprofen with a fever of 38.5°C?", "Yes.")
@@ -29,6 +30,30 @@ def test_the_second_step_shows_the_translation_alone_and_asks_for_the_records_la
     assert not any(char in back.messages[1][1].partition("<text>")[2].partition("</text>")[0] for char in "我妈岁血压")
     assert (row.prompt, row.response, row.label) == (json.loads(BACK)["question"], "先连测一周。", "cardio")
     assert len({away.key, back.key}) == 2 and away.seed == back.seed
+
+
+@pytest.mark.parametrize(
+    ("text", "home"),
+    [
+        ("我媽65歲，血壓150/95，要不要吃藥？", "繁體中文"),
+        ("我妈65岁，血压高", "中文"),
+        ("牙疼怎么办", "中文"),
+        ("My tooth aches", "English"),
+        ("血圧が高いですが、大丈夫ですか", "Japanese"),
+        ("12", "English"),
+    ],
+)
+def test_it_comes_back_in_the_language_and_script_that_it_was_in(text, home):
+    back = asked_and_made(Backtranslate(), Row("r", text), '{"translation": "x"}', "{")[0][1]
+    assert f"：{home}\n" in back.messages[1][1] or f": {home}\n" in back.messages[1][1]
+
+
+def test_what_came_back_may_be_answered_anew(place):
+    done = curate(plan_of(source=seeds(place, 6), n="1x", generators="backtranslate+answer"))
+    rows = variants(done)
+    was = curated(done).filter(pl.col("generator") == "seed")
+    assert len(rows) == 6 and set(rows["generator"]) == {"backtranslate+answer"}
+    assert not set(rows["response"]) & set(was["response"]) and not set(rows["prompt"]) & set(was["prompt"])
 
 
 @pytest.mark.parametrize("record", [ZH, EN])
@@ -73,6 +98,22 @@ def test_a_text_cannot_leave_its_tag_and_orders_in_it_are_not_followed():
 )
 def test_what_is_no_translation_is_rejected(away, back, reason):
     assert made(Backtranslate(), ZH, away, back) == Rejected(reason)
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "kept"),
+    [
+        ("这是一道关于用药的问题。首先看剂量。", "answer", True),
+        ("好的，这是改写后的提问：失眠怎么办", "question", False),
+        ("以下是几点建议：一、少熬夜。", "answer", True),
+        ("Here is the translation: it hurts", "question", False),
+        ("Here is a question that worries me, can I drink?", "question", True),
+        ("抱歉，这个我无法回答。", "question", False),
+        ("对不起，我老公无法理解我，怎么办？", "question", True),
+    ],
+)
+def test_talk_about_the_request_is_told_from_what_people_say(text, name, kept):
+    assert (fault_of(text, name) is None) == kept
 
 
 def test_sloppy_answers_are_read():

@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from functools import cache
+from typing import Any, ClassVar
 
 from augment.generators.prompt import Prompt, enclosed, in_turn, prompt_for
 from augment.generators.reading import read_fields
@@ -110,7 +111,7 @@ class Backtranslate:
         manners, pivots = MANNERS[language], self.pivots or PIVOTS[language]
         values = {
             "language": self._pivot(record, k),
-            "home": HOME.get(language_of(record.prompt), "English"),
+            "home": _home(record.prompt),
             "manner": manners[k // len(pivots) % len(manners)],
             "text": enclosed(away["translation"]),
         }
@@ -132,3 +133,23 @@ class Backtranslate:
     def _pivot(self, record: Row, k: int) -> str:
         language, _ = prompt_for(record, AWAY)
         return in_turn(self.pivots or PIVOTS[language], record, self.name, k)
+
+
+def _home(text: str) -> str:
+    """What the language of a text is called; traditional characters stay traditional."""
+    language = language_of(text)
+    if language == "zh" and _changed(text, "t2s") > _changed(text, "s2t"):
+        return "繁體中文"
+    return HOME.get(language, "English")
+
+
+def _changed(text: str, how: str) -> int:
+    """How many characters a conversion of OpenCC changes."""
+    return sum(one != other for one, other in zip(text, _converter(how).convert(text), strict=False))
+
+
+@cache
+def _converter(name: str) -> Any:
+    import opencc  # its tables take a moment
+
+    return opencc.OpenCC(name)

@@ -12,10 +12,10 @@ from filters.quantities import quantities
 _TAG = re.compile(r"</?\s*(?:question|answer|translation|passage|example|sketch|label|text|dialogue)\s*>", re.I)
 _TALK = re.compile(
     r"(?:改写|演化|给定|给出)[后的]{1,2}(?:新)?(?:问题|提问)|原(?:问题|提问)\s*[：:]|只输出\s*JSON"
-    r"|^\W*(?:(?:好的|当然|没问题)\W*)?(?:以下|下面|这)是[^\n]{0,16}(?:译文|翻译|问题|提问|对话|改写)"
+    r"|^\W*(?:(?:好的|当然|没问题)\W*)?(?:以下|下面|这)是[^\n]{0,16}(?:译文|翻译|问题|提问|对话|改写)[^\n]{0,8}[:：]"
     r"|\b(?:given|rewritten|evolved|original) (?:question|prompt)\b|#\s*(?:given|rewritten|created) prompt"
     r"|^\W*(?:(?:sure|certainly|of course|okay)\W*)?here(?:'s| is| are)[^\n]{0,40}"
-    r"(?:question|translation|conversation|dialogue|version)|\boutput json\b",
+    r"(?:question|translation|conversation|dialogue|version)[^\n]{0,40}:|\boutput json\b",
     re.I,
 )
 _REFUSED = re.compile(
