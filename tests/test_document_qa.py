@@ -97,16 +97,26 @@ def test_a_dosage_is_not_cut_at_its_point():
     assert windows("a" * 95 + ". 3.5 mg" + "b" * 80, 110)[0] == "a" * 95 + "."
 
 
-def test_windows_take_turns_and_then_another_kind_of_question_is_asked():
-    record = Row("d2", "\n".join(PASSAGE for _ in range(3)))
-    count = len(windows(record.prompt, 200))
-    generator = DocumentQA(window=200)
+@pytest.mark.parametrize("times", range(1, 7))
+def test_windows_take_turns_and_then_another_kind_of_question_is_asked(times):
+    record = Row("d2", "\n".join(f"{at}。{PASSAGE}" for at in range(times)))
+    generator = DocumentQA(window=170)
+    count = len(windows(record.prompt, 170))
+    assert count == times
     asked = [generator.ask(record, k, ()).messages[1][1] for k in range(count * 5)]
     shown = [each.partition("<passage>\n")[2].partition("\n</passage>")[0] for each in asked]
-    assert shown[:count] == windows(record.prompt, 200) and shown[count:] == shown[:count] * 4
+    assert shown == windows(record.prompt, 170) * 5
     kinds = [next(kind for kind in KINDS["zh"] if kind in each) for each in asked]
-    assert len(set(zip(shown, kinds, strict=True))) == len({*shown}) * 5
-    assert generator.conclude(record, 1, (), [Reply("k", answer(span="没有"))]) == Rejected("span not in the passage")
+    assert len(set(zip(shown, kinds, strict=True))) == count * 5
+    assert len(set(kinds[:count])) == min(count, 5)
+
+
+def test_a_span_is_looked_for_in_the_window_that_was_shown():
+    record = Row("d2", "\n".join([PASSAGE, EN]))
+    generator = DocumentQA(window=170)
+    last = generator.conclude(record, 1, (), [Reply("k", answer())])
+    assert last == Rejected("span not in the passage")
+    assert generator.conclude(record, 0, (), [Reply("k", answer())]).context == PASSAGE
 
 
 @pytest.mark.parametrize(

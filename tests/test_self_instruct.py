@@ -86,6 +86,8 @@ def asker(messages, schema, seed) -> str:
     said = messages[-1][1]
     if "answer" in schema["properties"]:
         return json.dumps({"answer": f"这要看具体情况，编号{seed}。"})
+    if said.count("<example>") != 5:
+        return "{"
     if seed % 3 == 0:  # one of the examples again
         return json.dumps({"question": said.partition("<example>\n")[2].partition("\n</example>")[0]})
     return json.dumps({"question": f"家里{seed % 89}岁的老人{seed % 7}天没怎么睡，第{seed}种办法有用吗？"})

@@ -13,10 +13,10 @@ from pydantic import Field
 
 from augment.errors import RecipeError
 from augment.generators.passages import located, windows
-from augment.generators.prompt import Prompt, enclosed, prompt_for
+from augment.generators.prompt import Prompt, enclosed, in_turn, prompt_for
 from augment.generators.reading import numbers_missing, read_fields
 from augment.language import language_of
-from augment.records import Rejected, Reply, Request, Row, seed_for
+from augment.records import Rejected, Reply, Request, Row
 
 PROMPTS = {
     "zh": Prompt(
@@ -119,10 +119,10 @@ class DocumentQA:
     def ask(self, record: Row, k: int, exemplars: Sequence[Row]) -> Request:
         """Ask for a question about the k-th window."""
         language, prompt = prompt_for(record, PROMPTS)
-        passage, turn = self._passage(record, k)
-        kinds = KINDS[language]
-        start = seed_for(record.id, self.name, -1) + k  # windows side by side are asked about in different ways
-        values = {"kind": kinds[(start + turn) % len(kinds)], "passage": enclosed(passage)}
+        passage, at, turn = self._passage(record, k)
+        # windows side by side are asked about in different ways, and each in all of them, one after the other
+        kind = in_turn(KINDS[language], record, self.name, at + turn)
+        values = {"kind": kind, "passage": enclosed(passage)}
         return prompt.request(record, self.name, k, self.seed, values)
 
     def then(
@@ -138,7 +138,7 @@ class DocumentQA:
             return told
         if _REFERS.search(told["question"]):
             return Rejected("refers to the passage")
-        passage, _ = self._passage(record, k)
+        passage, _, _ = self._passage(record, k)
         span = located(passage, told["span"])
         if span is None:
             return Rejected("span not in the passage")
@@ -150,7 +150,7 @@ class DocumentQA:
         """Never called: it concludes, for a reply does not say which window it is about."""
         raise NotImplementedError
 
-    def _passage(self, record: Row, k: int) -> tuple[str, int]:
-        """The k-th window of a record's passage, and how often its windows had their turn before."""
+    def _passage(self, record: Row, k: int) -> tuple[str, int, int]:
+        """The k-th window of a record's passage, its place there, and how often all had their turn before."""
         cut = windows(record.prompt, self.window) or [record.prompt]
-        return cut[k % len(cut)], k // len(cut)
+        return cut[k % len(cut)], k % len(cut), k // len(cut)
