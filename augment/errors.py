@@ -50,5 +50,5 @@ def needs(package: str, extra: str) -> Iterator[None]:
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] != package:
             raise
-        what = package.capitalize()
+        what = {"vllm": "vLLM"}.get(package, package.capitalize())
         raise RecipeError(f"this needs {what}, which is not installed; pip install 'augment[{extra}]'") from None

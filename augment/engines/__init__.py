@@ -24,6 +24,7 @@ TABLE = Table(
         "openai": "augment.engines.openai:OpenAI",
         "openai-images": "augment.engines.openai_images:OpenAIImages",
         "transformers": "augment.engines.transformers:Transformers",
+        "vllm": "augment.engines.vllm:Vllm",
     },
 )
 

@@ -15,10 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-import orjson
-
 from augment.engines import EngineOptions, Keep, batch_of, forget
-from augment.engines.chat import SCHEMA_PROMPT
+from augment.engines.prompts import blind, prompt_ids, too_long, turn_end
 from augment.errors import FinetuneError, needs
 from augment.records import Reply, Request, fingerprint
 
@@ -60,16 +58,13 @@ class Transformers:
         """
         with needs("torch", "finetune"):
             from finetune.model import open_base
-        from finetune.saved import WEIGHTS, read
+        from finetune.saved import read
 
         base = open_base(model)
         name, revision = Path(model).name if Path(model).is_dir() else model, base.revision
         if adapter is not None:
-            _check_fit(read(adapter), base)
-            with (adapter / WEIGHTS).open("rb") as file:
-                digest = hashlib.file_digest(file, "sha256").hexdigest()
-            settings = (adapter / "adapter_config.json").read_text("utf-8")
-            name, revision = f"{name}+{adapter.name}", fingerprint(revision, digest, settings)[:16]
+            check_fit(read(adapter), base)
+            name, revision = f"{name}+{adapter.name}", adapted(revision, adapter)
         return cls(name, revision, base, adapter, options)
 
     def generate(self, requests: Iterable[Request | None], keep: Keep = forget) -> Iterator[Reply]:
@@ -110,13 +105,11 @@ class _Loaded:
         asked = []
         for request in requests:
             if request.pictures:
-                why = "not a model for this: the engine transformers does not look at pictures"
-                yield request, Reply(request.key, "", "error", error=why)
+                yield request, blind(request, Transformers.name)
                 continue
-            ids = self._ids(request)
+            ids = prompt_ids(request, self.tokenizer, told=True)
             if self.context is not None and len(ids) >= self.context:
-                why = f"prompt too long: {len(ids):,} tokens, and the model sees {self.context:,}"
-                yield request, Reply(request.key, "", "error", error=why)
+                yield request, too_long(request, len(ids), self.context)
             else:
                 asked.append((request, ids))
         asked.sort(key=lambda each: len(each[1]))
@@ -128,15 +121,6 @@ class _Loaded:
             for _, same in itertools.groupby(near, key=lambda each: len(each[1])):
                 yield from self._batch(list(same))
         yield from self._batch(asked)
-
-    def _ids(self, request: Request) -> list[int]:
-        messages = [{"role": role, "content": content} for role, content in request.messages]
-        if request.schema is not None:
-            schema = orjson.dumps(request.schema, default=dict).decode()
-            messages[-1]["content"] += SCHEMA_PROMPT + schema
-        text = self.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
-        found: list[int] = self.tokenizer(text, add_special_tokens=False)["input_ids"]
-        return found
 
     def _batch(self, asked: list[tuple[Request, list[int]]]) -> Iterator[tuple[Request, Reply]]:
         import torch
@@ -191,8 +175,21 @@ class _Loaded:
         return Reply(request.key, text, "length" if end is None else "stop", len(ids), len(said), rung=rung)
 
 
-def _check_fit(saved: Saved, base: Base) -> None:
-    """By the layers' names and shapes alone, before anybody has waited for the base's answers."""
+def adapted(revision: str, adapter: Path) -> str:
+    """The revision of a base with an adapter: over the base's and the adapter's files."""
+    from finetune.saved import WEIGHTS
+
+    with (adapter / WEIGHTS).open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return fingerprint(revision, digest, (adapter / "adapter_config.json").read_text("utf-8"))[:16]
+
+
+def check_fit(saved: Saved, base: Base) -> None:
+    """By the layers' names and shapes alone, before anybody has waited for the base's answers.
+
+    Raises:
+        FinetuneError: the adapter is of another model, or a classifier's.
+    """
     import torch
 
     from finetune.model import skeleton
@@ -240,10 +237,7 @@ def _load(base: Base, adapter: Path | None) -> _Loaded:
 def _stops(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> list[int]:
     """The tokens that end an answer: the model's own, the tokenizer's, and what its template closes a turn with."""
     told = model.generation_config.eos_token_id if model.generation_config is not None else None
-    found = [*(told if isinstance(told, list) else [told]), tokenizer.eos_token_id]
-    turn = [{"role": "user", "content": "?"}, {"role": "assistant", "content": "!"}]
-    closing = str(tokenizer.apply_chat_template(turn, tokenize=False)).rpartition("!")[2].strip()
-    found.append(tokenizer.get_vocab().get(closing))
+    found = [*(told if isinstance(told, list) else [told]), tokenizer.eos_token_id, turn_end(tokenizer)]
     return sorted({int(each) for each in found if isinstance(each, int)})
 
 

@@ -18,7 +18,6 @@ import polars as pl
 
 from augment import __version__
 from augment.engines.ask import Paid
-from augment.engines.transformers import Transformers
 from augment.errors import RunError
 from augment.lock import HOLDER, LOCK, Lock
 from augment.manifest import MANIFEST, publish
@@ -117,8 +116,9 @@ def _scored(sitting: Sitting, paid: Paid, step: Callable[[str], None]) -> tuple[
     with ReplyStore(home() / "replies.sqlite") as store:
         for each in sitting.candidates:
             frames.append(answers_of(exam, each, manner(recipe), store, paid, partial(step, each.name)))
-            if isinstance(each.engine, Transformers):
-                each.engine.release()
+            release = getattr(each.engine, "release", None)
+            if release is not None:
+                release()
         beside = floor(exam, recipe.seed)
         if sitting.judge is not None:
             beside = pl.concat([beside, ceiling(exam)])
