@@ -202,7 +202,8 @@ class Vllm:
 class _Loaded:
     """The weights in memory. `context`: tokens it can see; `stops`: tokens that end an answer besides the model's own.
 
-    `lora` is vLLM's name for the adapter; `prompted` are the schemas that its decoder cannot follow; `asked` are the requests that vLLM holds, each with whether its decoder is held to their schema.
+    `lora` is vLLM's name for the adapter; `prompted` are the schemas that its decoder cannot follow. `asked` are the
+    requests that vLLM holds, each with whether its decoder is held to their schema.
     """
 
     engine: Any

@@ -8,14 +8,10 @@ from __future__ import annotations
 
 import json
 import os
-import signal
-import socket
 import subprocess
-import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,6 +25,7 @@ from finetune.export import export, merge
 from tests.finetune.bases import tokenizer
 from tests.finetune.greedy import TOKENS, Said, answer, load
 from tests.finetune.models import SIZES, run, train
+from tests.vllm_server import environment, served
 
 VLLM = os.environ.get("AUGMENT_VLLM_PYTHON")
 with_vllm = pytest.mark.skipif(not VLLM, reason="AUGMENT_VLLM_PYTHON names no environment with vLLM")
@@ -150,7 +147,10 @@ def test_vllm_runs_a_merged_model(trained, settings, tmp_path):
 
 @with_vllm
 def test_the_openai_server_answers_as_the_adapter_that_is_named(trained, settings, tmp_path):
-    with served(trained.place / "base", {"nlora": trained.exports["nlora"]}, settings, tmp_path) as server:
+    assert VLLM
+    loras = ["--enable-lora", "--max-lora-rank", "16", "--lora-modules", f"nlora={trained.exports['nlora']}"]
+    flags = ["--max-model-len", "256", *loras]
+    with served(VLLM, trained.place / "base", settings, tmp_path, *flags) as server:
         assert {each["id"] for each in asked(f"{server}/v1/models")["data"]} == {"base", "nlora"}
         greedy = {"temperature": 0, "max_tokens": TOKENS, "ignore_eos": True, "return_token_ids": True}
         found: dict[str, list[tuple[list[int], list[float]]]] = {"base": [], "nlora": []}
@@ -174,20 +174,7 @@ def test_the_openai_server_answers_as_the_adapter_that_is_named(trained, setting
 
 @pytest.fixture(scope="module")
 def settings(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """vLLM's environment: offline, what it keeps in a folder of ours, threads not bound to cores that others use."""
-    folder = tmp_path_factory.mktemp("vllm")
-    return {
-        **os.environ,
-        "DO_NOT_TRACK": "1",
-        "HF_HUB_OFFLINE": "1",
-        "VLLM_CACHE_ROOT": str(folder / "cache"),
-        "VLLM_CONFIG_ROOT": str(folder / "config"),
-        "VLLM_NO_USAGE_STATS": "1",
-        "VLLM_CPU_KVCACHE_SPACE": "1",
-        "VLLM_CPU_OMP_THREADS_BIND": "nobind",
-        "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
-        "OMP_NUM_THREADS": "2",
-    }
+    return environment(tmp_path_factory.mktemp("vllm"))
 
 
 def vllm(
@@ -208,52 +195,6 @@ def vllm(
     )
     assert done.returncode == 0, done.stdout[-5000:] + done.stderr[-5000:]
     return json.loads(out.read_text("utf-8"))
-
-
-@contextmanager
-def served(base: Path, loras: Mapping[str, str], settings: Mapping[str, str], folder: Path) -> Iterator[str]:
-    """The address of vLLM's server. Not `vllm serve`, the same by another door: its command looks up the version of a
-    package `vllm`, which the CPU build is not called, and fails."""
-    assert VLLM
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
-    command = [VLLM, "-I", "-m", "vllm.entrypoints.openai.api_server", "--host", "127.0.0.1", "--port", port]
-    command += ["--model", base, "--served-model-name", "base", "--dtype", "float32", "--enforce-eager"]
-    command += [
-        "--max-model-len",
-        "256",
-        "--distributed-executor-backend",
-        "uni",
-        "--enable-lora",
-        "--max-lora-rank",
-        "16",
-    ]
-    command += ["--lora-modules", *(f"{name}={path}" for name, path in loras.items())]
-    log = folder / "server.log"
-    with log.open("wb") as file:
-        server = subprocess.Popen(command, stdout=file, stderr=file, cwd=folder, env=settings, start_new_session=True)
-    try:
-        deadline = time.monotonic() + 300
-        while not _answers(f"http://127.0.0.1:{port}/health"):
-            assert server.poll() is None and time.monotonic() < deadline, log.read_text("utf-8", "replace")[-5000:]
-            time.sleep(0.2)
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        server.terminate()
-        try:
-            server.wait(60)
-        except subprocess.TimeoutExpired:
-            os.killpg(server.pid, signal.SIGKILL)
-            server.wait()
-
-
-def _answers(address: str) -> bool:
-    try:
-        with urllib.request.urlopen(address, timeout=5) as reply:
-            return reply.status == 200
-    except OSError:
-        return False
 
 
 def asked(address: str, body: Mapping[str, Any] | None = None) -> Any:
