@@ -17,6 +17,8 @@ import opencc
 import polars as pl
 from numpy.typing import NDArray
 
+from filters.code_points import CodePoints
+
 _TOP = 0x30000  # above are rare ideographs, variation selectors and private use: left as they are
 _BLANK = 0x20
 _WHOLE = 0xFFFFFFFF
@@ -32,18 +34,24 @@ def fold(texts: pl.Series) -> pl.Series:
     blanks between words ("3.5" does not meet "35", "follow-up" meets "follow up") and vanish elsewhere. A
     text of nothing else keeps its own form, so that "?!" and "😀" do not meet.
     """
-    code, starts, lengths = code_points(texts)
-    mapped = _mapped(code)
+    keys = pl.Series(folded(texts).strings(), dtype=pl.String)
+    return pl.select(pl.when(texts.is_not_null()).then(keys).alias(texts.name)).to_series()
+
+
+def folded(texts: pl.Series) -> CodePoints:
+    """The comparison keys as code points; null counts as ""."""
+    raw = CodePoints.of(texts)
+    mapped = _mapped(raw.code)
     odd = np.flatnonzero(mapped == _WHOLE)
     mapped[odd] = 0
-    keys = _spaced(mapped, starts, lengths)
-    rows = np.unique(np.searchsorted(starts + lengths, odd, side="right"))
-    unsaid = np.flatnonzero((keys.str.len_bytes().to_numpy() == 0) & (lengths > 0))
+    keys = _spaced(CodePoints(mapped, raw.lengths))
+    unsaid = np.flatnonzero((keys.lengths == 0) & (raw.lengths > 0))
     if len(odd) or len(unsaid):
-        keys = keys.scatter(rows, _keys_of_whole(_normal(texts.gather(rows))))
-        empty = unsaid[(keys.gather(unsaid) == "").to_numpy()]
-        keys = keys.scatter(empty, _normal(texts.gather(empty)))
-    return pl.select(pl.when(texts.is_not_null()).then(keys).alias(texts.name)).to_series()
+        rows = np.unique(np.searchsorted(raw.ends, odd, side="right"))
+        keys = keys.replaced(rows, _keys_of_whole(_normal(texts.gather(rows))))
+        empty = unsaid[keys.lengths[unsaid] == 0]
+        keys = keys.replaced(empty, CodePoints.of(_normal(texts.gather(empty))))
+    return keys
 
 
 def unfolded(text: str, part: str) -> str:
@@ -70,10 +78,10 @@ def _image(char: str) -> str:
     return form if form == char else "".join(_image(each) for each in form)
 
 
-def _keys_of_whole(normal: pl.Series) -> pl.Series:
-    code, starts, lengths = code_points(normal)
-    mapped = _mapped(code)
-    return _spaced(np.where(mapped == _WHOLE, code, mapped), starts, lengths)  # a mark on its own stays
+def _keys_of_whole(normal: pl.Series) -> CodePoints:
+    texts = CodePoints.of(normal)
+    mapped = _mapped(texts.code)
+    return _spaced(CodePoints(np.where(mapped == _WHOLE, texts.code, mapped), texts.lengths))  # a mark alone stays
 
 
 def _normal(texts: pl.Series) -> pl.Series:
@@ -84,10 +92,11 @@ def _mapped(code: NDArray[np.uint32]) -> NDArray[np.uint32]:
     return np.where(code < _TOP, np.take(_table(), code, mode="clip"), code)
 
 
-def _spaced(code: NDArray[np.uint32], starts: NDArray[np.int64], lengths: NDArray[np.int64]) -> pl.Series:
-    """The texts without what the table deletes, and with blanks only where they part words."""
+def _spaced(texts: CodePoints) -> CodePoints:
+    """The texts without what the table deletes, and with blanks only where they part words; writes into their array."""
+    code, starts, ends, lengths = texts.code, texts.starts, texts.ends, texts.lengths
     gone = np.flatnonzero(code <= _BLANK)
-    rows = np.searchsorted(starts + lengths, gone, side="right")
+    rows = np.searchsorted(ends, gone, side="right")
     left = lengths - np.bincount(rows, minlength=len(lengths))
     first = np.flatnonzero(np.append(True, np.diff(gone) > 1)[: len(gone)])  # of each run of what is gone
     before, after = gone[first] - 1, gone[np.append(first[1:], len(gone))[: len(first)] - 1] + 1
@@ -99,18 +108,14 @@ def _spaced(code: NDArray[np.uint32], starts: NDArray[np.int64], lengths: NDArra
     code[gap] = _BLANK
     kept = code > _BLANK
     kept[gap] = True
-    left += np.bincount(np.searchsorted(starts + lengths, gap, side="right"), minlength=len(lengths))
-    ends = np.cumsum(left).tolist()
-    joined = code[kept].astype("<u4", copy=False).tobytes().decode("utf-32-le")
-    return pl.Series([joined[a:b] for a, b in zip([0, *ends], ends, strict=False)], dtype=pl.String)
+    left += np.bincount(np.searchsorted(ends, gap, side="right"), minlength=len(lengths))
+    return CodePoints(code[kept], left)
 
 
 def code_points(texts: pl.Series) -> tuple[NDArray[np.uint32], NDArray[np.int64], NDArray[np.int64]]:
     """All texts as one array of code points, with the start and the length of each; null counts as ""."""
-    filled = texts.fill_null("")
-    joined = "".join(filled.to_list()).encode("utf-32-le")
-    lengths = filled.str.len_chars().to_numpy().astype(np.int64)
-    return np.frombuffer(joined, dtype="<u4"), np.cumsum(lengths) - lengths, lengths
+    points = CodePoints.of(texts)
+    return points.code, points.starts, points.lengths
 
 
 @cache

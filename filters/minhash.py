@@ -16,8 +16,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from filters.fold import code_points
-from filters.text_rows import TextRows
+from filters.code_points import CodePoints, CodeRows, spans
 
 BANDS, ROWS = 25, 5
 BUCKET = 32
@@ -25,8 +24,9 @@ BUCKET = 32
 
 _GOLDEN = 0x9E3779B97F4A7C15
 _CACHED = 1 << 15  # characters whose windows are hashed, n-grams that are sorted, at a time: they stay in cache
-_TEXTS = 1 << 14  # looked up at a time, so that memory does not grow with what is given at once
+_TEXTS, _CHARACTERS = 1 << 14, 1 << 23  # looked up at a time, so that memory does not grow with what is given at once
 _BATCH = 1 << 18  # characters, or n-grams of candidate pairs, held at a time
+_RUN = 256  # values that numpy sorts without branches, where it can
 _PAIR_BITS = 44  # of an n-gram's hash when sets are compared: about one wrong n-gram in 10^8 pairs
 
 _ROW = np.uint64(0xFFFFFFFF)
@@ -77,23 +77,22 @@ def _unlike(ordered: NDArray[_Number]) -> NDArray[_Number]:
     return found
 
 
-def ngrams(texts: pl.Series, n: int) -> tuple[_Hashes, _Ints]:
+def ngrams(texts: pl.Series | CodePoints, n: int) -> tuple[_Hashes, _Ints]:
     """64-bit hashes of all n-character windows of all texts, and how many each text has.
 
     A text shorter than n is one window, padded; an empty or null one has none.
     """
-    padded = pl.select(pl.when(texts != "").then(texts.str.pad_end(n, "\0")).otherwise(pl.lit(""))).to_series()
-    code, starts, lengths = code_points(padded)
-    counts = np.maximum(lengths - n + 1, 0)
+    texts = (texts if isinstance(texts, CodePoints) else CodePoints.of(texts)).padded(n)
+    code, lengths = texts.code, texts.lengths
     hashes = np.empty(max(len(code) - n + 1, 0), dtype=np.uint64)
     for begin in range(0, len(hashes), _CACHED):
         end = min(begin + _CACHED, len(hashes))
         hashes[begin:end] = mixed(_windows(code[begin : end + n - 1].astype(np.uint64), n))
     inside = np.ones(len(code), dtype=np.bool_)
-    ends = (starts + lengths)[lengths > 0]
+    ends = texts.ends[lengths > 0]
     for back in range(1, n):
         inside[ends - back] = False
-    return hashes[inside[: len(hashes)]], counts
+    return hashes[inside[: len(hashes)]], np.maximum(lengths - n + 1, 0)
 
 
 def _windows(code: _Hashes, n: int) -> _Hashes:
@@ -108,13 +107,13 @@ def _windows(code: _Hashes, n: int) -> _Hashes:
     return sums
 
 
-def band_keys(texts: pl.Series, n: int) -> _Hashes:
-    """(rows, 25) keys: rows that share a key agree in the 5 smallest hashes of that band."""
-    keys = np.zeros((len(texts), BANDS), dtype=np.uint64)
-    for part, rows in _parts(texts.str.len_chars().fill_null(0).to_numpy() + n, _BATCH):
-        hashes, counts = ngrams(texts[part : part + rows], n)
-        filled = counts > 0
-        small = smallest(hashes, counts[filled])
+def band_keys(hashes: _Hashes, counts: _Ints) -> _Hashes:
+    """(rows, 25) keys of texts by their n-grams: rows that share a key agree in the 5 smallest hashes of that band."""
+    keys, ends = np.zeros((len(counts), BANDS), dtype=np.uint64), np.cumsum(counts)
+    for part, rows in _parts(counts + 1, _BATCH):
+        some = counts[part : part + rows]
+        filled = some > 0
+        small = smallest(hashes[ends[part] - some[0] : ends[part + rows - 1]], some[filled])
         key = np.tile(np.arange(BANDS, dtype=np.uint64), (len(small), 1))  # no two bands of a row share a bucket
         for row, factor in enumerate(_FACTORS):
             key += small[:, row : BANDS * ROWS : ROWS] * factor
@@ -157,32 +156,29 @@ def _parts(sizes: _Ints, limit: int) -> Iterator[tuple[int, int]]:
         first = last
 
 
-def jaccard(texts: pl.Series, left: _Ints, right: _Ints, n: int) -> NDArray[np.float64]:
-    """The Jaccard similarity of the n-gram sets of `texts[left]` and `texts[right]`, pair by pair."""
-    hashes, counts = ngrams(texts, n)
-    row = np.repeat(np.arange(len(counts), dtype=np.uint64), counts)
+def jaccard(hashes: _Hashes, counts: _Ints, left: _Ints, right: _Ints) -> NDArray[np.float64]:
+    """The Jaccard similarity of the n-gram sets of the texts `left` and `right`, pair by pair."""
     bits = np.uint64(_PAIR_BITS)
-    tagged = row << bits | hashes >> (np.uint64(64) - bits)
-    ends = np.cumsum(counts)
-    for first, some in _parts(counts, _CACHED):  # sorted in pieces that stay in cache
-        tagged[ends[first] - counts[first] : ends[first + some - 1]].sort()
+    tagged = np.repeat(np.arange(len(counts), dtype=np.uint64) << bits, counts)
+    tagged |= hashes >> (np.uint64(64) - bits)
+    tagged[: len(tagged) // _RUN * _RUN].reshape(-1, _RUN).sort(axis=1)
+    tagged.sort(kind="stable")  # runs of runs in order: only those of one text are merged
     tagged = _unlike(tagged)
     sizes = np.bincount((tagged >> bits).astype(np.int64), minlength=len(counts))
     begins = np.cumsum(sizes) - sizes
-    grams = tagged & np.uint64((1 << _PAIR_BITS) - 1)
+    tagged &= np.uint64((1 << _PAIR_BITS) - 1)
+    pairs = np.stack([left, right], axis=1)
+    widths = sizes[pairs].sum(axis=1)
     shared = np.zeros(len(left), dtype=np.int64)
-    for first, some in _parts(sizes[left] + sizes[right], _CACHED):
-        sides = []
-        for side in (left[first : first + some], right[first : first + some]):
-            width = sizes[side]
-            pair = np.repeat(np.arange(some), width)
-            index = np.arange(len(pair)) + np.repeat(begins[side] - (np.cumsum(width) - width), width)
-            sides.append(pair.astype(np.uint64) << bits | grams[index])
-        both = np.concatenate(sides)
-        both.sort(kind="stable")  # two sorted runs: one merge
-        twice = both[1:][both[1:] == both[:-1]]
-        shared[first : first + some] = np.bincount((twice >> bits).astype(np.int64), minlength=some)
-    found: NDArray[np.float64] = shared / np.maximum(sizes[left] + sizes[right] - shared, 1)
+    for first, some in _parts(widths, _CACHED):
+        sides = pairs[first : first + some].ravel()
+        both = tagged[spans(begins[sides], sizes[sides])]
+        both |= np.repeat(np.arange(some, dtype=np.uint64) << bits, widths[first : first + some])
+        both.sort(kind="stable")  # sorted runs: merged in twos
+        twice = np.flatnonzero(both[1:] == both[:-1])
+        pair = np.searchsorted(np.cumsum(widths[first : first + some]), twice, side="right")
+        shared[first : first + some] = np.bincount(pair, minlength=some)
+    found: NDArray[np.float64] = shared / np.maximum(widths - shared, 1)
     return found
 
 
@@ -198,16 +194,12 @@ class NearIndex:
     threshold: float = 0.7
     n: int = 5
     groups: Groups = "both"
-    encoding: str = "utf-16-le"
-    kept: TextRows = field(init=False)  # by position; None was dropped
+    kept: CodeRows = field(default_factory=CodeRows)  # by position; those dropped are none
     _segments: list[_Hashes] = field(default_factory=list)
     _group: array[int] = field(default_factory=lambda: array("Q"))  # by position, unless groups is "both"
 
-    def __post_init__(self) -> None:
-        self.kept = TextRows(self.encoding)
-
     def match(
-        self, texts: pl.Series, keep_all: bool = False, group: _Hashes | None = None
+        self, texts: pl.Series | CodePoints, keep_all: bool = False, group: _Hashes | None = None
     ) -> tuple[_Ints, NDArray[np.float64]]:
         """For each text the position of the most alike kept row (the earliest of equals), and its Jaccard.
 
@@ -215,12 +207,16 @@ class NearIndex:
         Jaccard reaches the threshold is not kept, unless `keep_all`. `group` numbers each text's group, where `groups`
         asks for it.
         """
-        if len(texts) > _TEXTS:
-            cuts = [slice(first, first + _TEXTS) for first in range(0, len(texts), _TEXTS)]
-            found = [self.match(texts[cut], keep_all, None if group is None else group[cut]) for cut in cuts]
+        if not isinstance(texts, CodePoints):
+            texts = CodePoints.of(texts)
+        cuts = list(_parts(texts.lengths + _CHARACTERS // _TEXTS, _CHARACTERS))
+        if len(cuts) > 1:
+            groups = [None if group is None else group[first : first + some] for first, some in cuts]
+            found = [self.match(texts.part(*cut), keep_all, each) for cut, each in zip(cuts, groups, strict=True)]
             return np.concatenate([each for each, _ in found]), np.concatenate([each for _, each in found])
         base, count = len(self.kept), len(texts)
-        keys = band_keys(texts, self.n)
+        hashes, counts = ngrams(texts, self.n)
+        keys = band_keys(hashes, counts)
         if group is not None and self.groups != "both":
             self._group.frombytes(group.tobytes())
             if self.groups == "within":  # a bucket is of one group
@@ -232,10 +228,11 @@ class NearIndex:
             of = np.frombuffer(self._group, dtype=np.uint64)
             standing &= (of[new] == of[old]) == (self.groups == "within")
         new, old = new[standing], old[standing]
-        words = texts.to_list()
         involved, where = np.unique(np.concatenate([new, old]), return_inverse=True)
-        known = [words[i - base] if i >= base else self.kept[i] for i in involved.tolist()]
-        alike = jaccard(pl.Series(known, dtype=pl.String), where[: len(new)], where[len(new) :], self.n)
+        ours = involved[involved >= base] - base
+        earlier, lengths = ngrams(self.kept.take(involved[involved < base]), self.n)
+        grams = np.concatenate([earlier, hashes[spans((np.cumsum(counts) - counts)[ours], counts[ours])]])
+        alike = jaccard(grams, np.concatenate([lengths, counts[ours]]), where[: len(new)], where[len(new) :])
         dropped: set[int] = set()
         if not keep_all:
             close = alike >= self.threshold
@@ -248,14 +245,16 @@ class NearIndex:
         best = best[np.append(new[best][1:] != new[best][:-1], True)] if len(best) else best
         position, score = np.full(count, -1, dtype=np.int64), np.zeros(count)
         position[new[best] - base], score[new[best] - base] = old[best], alike[best]
-        self.kept.extend(None if row in dropped else word for row, word in enumerate(words, start=base))
+        kept = np.ones(count, dtype=np.bool_)
+        kept[np.fromiter(dropped, dtype=np.int64, count=len(dropped)) - base] = False
+        self.kept.extend(texts, kept)
         return position, score
 
     def _candidates(self, keys: _Hashes, base: int) -> tuple[_Ints, _Ints]:
         """Pairs (new row, earlier row) that share a bucket, in order; the new rows enter their buckets."""
         some = keys[:, 0] != 0
         entries = keys[some].ravel() & _KEY | np.repeat((base + np.flatnonzero(some)).astype(np.uint64), BANDS)
-        entries.sort()
+        entries = pl.Series(entries).sort().to_numpy()  # three times faster than numpy's
         key, rows = entries & _KEY, (entries & _ROW).astype(np.int64)
         pairs, seen = [], np.zeros(len(key), dtype=np.int64)
         for held in self._segments:
@@ -281,6 +280,5 @@ class NearIndex:
 
 def _paired(rows: _Ints, held: _Hashes, begin: _Ints, width: _Ints) -> _Ints:
     """Each row with the rows of `width` entries from `begin` on, as row << 32 | other; never with itself."""
-    index = np.arange(int(width.sum())) + np.repeat(begin - (np.cumsum(width) - width), width)
-    pairs: _Ints = np.repeat(rows, width) << 32 | (held[index] & _ROW).astype(np.int64)
+    pairs: _Ints = np.repeat(rows, width) << 32 | (held[spans(begin, width)] & _ROW).astype(np.int64)
     return pairs

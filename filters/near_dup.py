@@ -9,18 +9,21 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar
 
+import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 from pydantic import Field
 
 from filters import Context
+from filters.code_points import CodePoints
 from filters.exact_dup import SLICE, group_expr, hashed, seed_texts
-from filters.fold import fold
+from filters.fold import LETTERS_END, folded
 from filters.minhash import Groups, NearIndex
 from filters.text_rows import TextRows
 
-_DENSE = r"[\x{2E80}-\x{10FFFF}]"  # Chinese, Japanese, Korean: one character carries about as much as a short word
-_RARE = r"[\x{0800}-\x{2E7F}]"  # three bytes in UTF-8, as dense ones have
-_WEIGHT = 4  # of such a character beside a letter, as in augment.language
+_WEIGHT = (
+    4  # of a dense character, which carries about as much as a short word, beside a letter; as in augment.language
+)
 
 
 @dataclass(frozen=True)
@@ -56,18 +59,25 @@ class NearDup:
     ) -> pl.DataFrame:
         """The score columns of a slice; a seed among its rows is not compared with itself."""
         variant = pl.Series([id not in seeds for id in frame["id"].to_list()], dtype=pl.Boolean)
-        keyed = _keyed(frame, "changed", group_expr(frame), "changed_fields").with_row_index("row")
-        rows = keyed.filter((pl.col("key") != "") & variant)
+        keys = folded(frame["changed"])
+        rows = (
+            frame.select("id", "changed_fields", group_expr(frame).alias("group"), dense=pl.Series(dense(keys)))
+            .with_row_index("row")
+            .filter(pl.Series(keys.lengths > 0) & variant)
+        )
         scored = [pl.DataFrame(schema={"row": pl.get_index_type(), **self.scores})]
-        for (fields, dense), part in rows.group_by("changed_fields", "dense", maintain_order=True):
-            kind = (str(fields), bool(dense))
+        for (fields, is_dense), part in rows.group_by("changed_fields", "dense", maintain_order=True):
+            kind = (str(fields), bool(is_dense))
             if kind not in seen:
-                n, encoding = (self.n, "utf-16-le") if dense else (self.n_letters, "utf-8")
-                seen[kind] = _Seen(NearIndex(self.threshold, n, self.groups, encoding), TextRows())
+                n = self.n if is_dense else self.n_letters
+                seen[kind] = _Seen(NearIndex(self.threshold, n, self.groups), TextRows())
                 for texts in seed_texts(all_seeds, kind[0]):
-                    keys = _keyed(texts, "text", pl.col("id"))
-                    seen[kind].add(keys.filter(pl.col("dense") == dense, pl.col("key") != ""), keep_all=True)
-            scored.append(part.select("row", *seen[kind].add(part)))
+                    seed_keys = folded(texts["text"])
+                    at = np.flatnonzero((dense(seed_keys) == is_dense) & (seed_keys.lengths > 0))
+                    own = texts.select("id", pl.col("id").alias("group"))[at]
+                    seen[kind].add(own, seed_keys.take(at), keep_all=True)
+            at = part["row"].to_numpy().astype(np.int64)
+            scored.append(part.select("row", *seen[kind].add(part, keys if len(at) == len(keys) else keys.take(at))))
         every = pl.select(row=pl.int_range(frame.height, dtype=pl.get_index_type()))
         return every.join(pl.concat(scored), on="row", how="left", maintain_order="left").drop("row")
 
@@ -77,9 +87,9 @@ class _Seen:
     index: NearIndex
     ids: TextRows
 
-    def add(self, rows: pl.DataFrame, keep_all: bool = False) -> list[pl.Series]:
+    def add(self, rows: pl.DataFrame, keys: CodePoints, keep_all: bool = False) -> list[pl.Series]:
         group = hashed(rows["group"]) if self.index.groups != "both" else None
-        position, alike = self.index.match(rows["key"], keep_all, group)
+        position, alike = self.index.match(keys, keep_all, group)
         self.ids.extend(rows["id"].to_list())
         owner = [self.ids[each] if each >= 0 else None for each in position.tolist()]
         return [
@@ -92,22 +102,10 @@ _Indexes = dict[tuple[str, bool], _Seen]
 """By changed fields, and whether the script is dense."""
 
 
-def _keyed(frame: pl.DataFrame, text: str, group: pl.Expr, *columns: str) -> pl.DataFrame:
-    key = fold(frame[text]).fill_null("").alias("key")
-    return frame.select("id", *columns, group.alias("group"), key, dense(key))
-
-
-def dense(keys: pl.Series) -> pl.Series:
-    """Whether a text is mostly Chinese, Japanese or Korean.
-
-    Bytes in UTF-8 settle it for all but mixed texts and rare scripts: dense characters take three or four, letters one
-    or two. With d dense ones of n characters, bytes are at least n + 2d and at most 2n + 2d.
-    """
-    bytes, length = keys.str.len_bytes().cast(pl.Int64), keys.str.len_chars().cast(pl.Int64)
-    most, least = bytes - length, bytes - 2 * length  # of 2d
-    mostly = _WEIGHT * least > 2 * length - least
-    unsure = ((_WEIGHT * most > 2 * length - most) & (~mostly | keys.str.contains(_RARE))).arg_true()
-    counted = keys.gather(unsure)
-    return mostly.scatter(unsure, counted.str.count_matches(_DENSE) * (_WEIGHT + 1) > counted.str.len_chars()).alias(
-        "dense"
-    )
+def dense(keys: CodePoints) -> NDArray[np.bool_]:
+    """Whether a text is mostly Chinese, Japanese or Korean."""
+    many, filled = np.zeros(len(keys), dtype=np.int64), keys.lengths > 0
+    if filled.any():
+        many[filled] = np.add.reduceat(keys.code >= LETTERS_END, keys.starts[filled], dtype=np.int64)
+    mostly: NDArray[np.bool_] = many * (_WEIGHT + 1) > keys.lengths
+    return mostly

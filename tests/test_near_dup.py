@@ -5,6 +5,7 @@ import random
 import polars as pl
 import pytest
 
+from filters.code_points import CodePoints
 from filters.near_dup import NearDup, dense
 from tests.filter_rows import chbench, context_of, reasons, rows, sample, scored
 
@@ -127,7 +128,7 @@ def test_groups_are_kept_apart_whatever_the_batch_size(groups, size):
     [("感冒了吃aspirin", True), ("take aspirin 感冒", False), ("кашель", False), ("ไข้หวัด", False), ("𠮷野家", True)],
 )
 def test_a_text_is_dense_when_most_of_it_is_chinese_japanese_or_korean(text, expected):
-    assert dense(pl.Series([text, "", "かぜ", "감기"])).to_list() == [expected, False, True, True]
+    assert dense(CodePoints.of(pl.Series([text, "", "かぜ", "감기"]))).tolist() == [expected, False, True, True]
 
 
 def test_boilerplate_of_other_seeds_does_not_crowd_out_a_seeds_own_variants():
