@@ -25,7 +25,7 @@ from filters import TABLE, cost_of, modalities_of
 from filters.chain import Chain, chain_of
 from tests.benchmarks.measure import table
 from tests.filter_rows import context_of, sample
-from tests.quality import GOOD, HALVES, pairs
+from tests.quality import GOOD, SETS, fresh, pairs
 
 CHAIN = "default chain"
 FOR: dict[str, tuple[str, ...]] = {
@@ -35,7 +35,7 @@ FOR: dict[str, tuple[str, ...]] = {
     "special_chars": ("encoding_damage",),
     "repetition": ("repetition_loop",),
     "refusal": ("refusal", "truncated", "echo", "meta_talk", "empty"),
-    "facts": ("number_changed", "negation_flipped"),
+    "facts": ("number_changed", "negation_flipped", "drug_changed"),
     "pii": ("pii",),
     "unsafe": ("unsafe",),
     "exact_dup": ("too_close",),
@@ -124,10 +124,11 @@ def measured(name: str, judged: pl.DataFrame) -> Measured:
 
 
 def judgements(settings: Mapping[str, Mapping[str, Any]] | None = None) -> dict[str, pl.DataFrame]:
-    """All pairs as each filter alone and the default chain judge them."""
-    rows, settings = pairs(), settings or {}
+    """All pairs as each filter alone and the default chain judge them; the fresh pairs apart from the seeds of the others."""
+    settings = settings or {}
     alone = {name: chain_of([name], {k: v for k, v in settings.items() if k == name}) for name in names()}
-    return {name: sifted(chain, rows) for name, chain in {**alone, CHAIN: chain_of(["default"], settings)}.items()}
+    chains = {**alone, CHAIN: chain_of(["default"], settings)}
+    return {name: pl.concat([sifted(chain, rows) for rows in (pairs(), fresh())]) for name, chain in chains.items()}
 
 
 def of_filters(judged: Mapping[str, pl.DataFrame], half: str) -> list[dict[str, Any]]:
@@ -135,7 +136,7 @@ def of_filters(judged: Mapping[str, pl.DataFrame], half: str) -> list[dict[str, 
     lines = []
     for name, frame in judged.items():
         found = measured(name, frame.filter(pl.col("half") == half))
-        kinds = found.bad if name == CHAIN else FOR.get(name, ())
+        kinds = found.bad if name == CHAIN else tuple(kind for kind in FOR.get(name, ()) if kind in found.kinds)
         others = {kind: found.kinds[kind] for kind in found.bad if kind not in kinds and found.kinds[kind][0]}
         lines.append(
             {
@@ -151,12 +152,15 @@ def of_filters(judged: Mapping[str, pl.DataFrame], half: str) -> list[dict[str, 
 
 
 def of_kinds(judged: pl.DataFrame) -> list[dict[str, Any]]:
-    """A line a kind: what share of it the chain drops in each half, and which filters do."""
+    """A line a kind: what share of it the chain drops in each set, and which filters do."""
     lines = []
     for (kind,), part in judged.group_by("kind", maintain_order=True):
         line: dict[str, Any] = {"kind": kind}
-        for half in HALVES:
+        for half in SETS:
             dropped = part.filter(pl.col("half") == half)["dropped_by"].is_not_null()
+            if dropped.is_empty():
+                line[half] = "–"
+                continue
             between = share(int(dropped.sum()), len(dropped))
             line[half] = f"{dropped.sum()}/{len(dropped)} = {between.mean:.2f} ({between.low:.2f}–{between.high:.2f})"
         by = (
@@ -171,7 +175,7 @@ def of_kinds(judged: pl.DataFrame) -> list[dict[str, Any]]:
 
 
 def wrong(judged: pl.DataFrame, half: str) -> list[dict[str, Any]]:
-    """The pairs of a half that the chain judges wrongly: good ones that it drops, bad ones that it keeps."""
+    """The pairs of a set that the chain judges wrongly: good ones that it drops, bad ones that it keeps."""
     frame = judged.filter(pl.col("half") == half)
     mistaken = (pl.col("kind") == GOOD) == pl.col("dropped_by").is_not_null()
     return frame.filter(mistaken).to_dicts()
@@ -180,11 +184,11 @@ def wrong(judged: pl.DataFrame, half: str) -> list[dict[str, Any]]:
 def main(argv: Sequence[str] | None = None) -> int:
     """Print the tables; write them as JSON where that is asked for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--wrong", choices=HALVES, help="list the pairs of this half that the default chain gets wrong")
+    parser.add_argument("--wrong", choices=SETS, help="list the pairs of this set that the default chain gets wrong")
     parser.add_argument("--json", type=Path, help="write the tables there")
     args = parser.parse_args(argv)
     judged = judgements()
-    tables = [of_filters(judged, half) for half in HALVES] + [of_kinds(judged[CHAIN])]
+    tables = [of_filters(judged, half) for half in SETS] + [of_kinds(judged[CHAIN])]
     print("\n\n".join(table(lines) for lines in tables))
     if args.wrong:
         for pair in wrong(judged[CHAIN], args.wrong):
