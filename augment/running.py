@@ -12,6 +12,8 @@ import typer
 from augment.options import print_json
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from augment.pipeline import Curated
     from augment.plan import Plan
     from augment.recipe import Recipe
@@ -20,8 +22,12 @@ if TYPE_CHECKING:
     Curate = Callable[[Plan, Tally, threading.Event], Curated]
 
 
-def carry_out(recipe: Recipe, dry_run: bool, json: bool, prefect: bool | None, flows: Callable[[], Curate]) -> None:
+def carry_out(
+    recipe: Recipe, dry_run: bool, pilot: bool, json: bool, prefect: bool | None, flows: Callable[[], Curate]
+) -> None:
     """Do what the recipe says, as a Prefect flow where one is wanted; `flows` imports and gives what runs that.
+
+    `dry_run` asks nobody, `pilot` a small part; both say what the whole will cost, and end there.
 
     Raises:
         AugmentError: whatever planning and running raise.
@@ -33,6 +39,8 @@ def carry_out(recipe: Recipe, dry_run: bool, json: bool, prefect: bool | None, f
         _print_forecast(plan, json)
     elif plan.nothing_new:
         _print_nothing_new(plan, json)
+    elif pilot:
+        _pilot(plan, json)
     elif bool(os.environ.get("PREFECT_API_URL")) if prefect is None else prefect:
         from augment.errors import needs
 
@@ -53,6 +61,39 @@ def _print_forecast(plan: Plan, json: bool) -> None:
         print_json(found)
     else:
         typer.echo(to_text(found))
+
+
+def _begin_long(plan: Plan, console: Console) -> None:
+    """Say what a long run will cost before most of it is asked; workers and a budget are not made to wait for that."""
+    from augment.pilot import LONG, pilot, to_text
+
+    recipe = plan.recipe
+    if plan.engine is None or plan.pictured or plan.total < LONG or recipe.workers or recipe.ray or recipe.budget:
+        return
+    console.print(to_text(pilot(plan)), highlight=False, soft_wrap=True, markup=False)
+
+
+def _pilot(plan: Plan, json: bool) -> None:
+    """Ask a small part of the run and say what the whole will cost."""
+    from rich.console import Console
+
+    from augment.pilot import pilot, to_text
+    from augment.stopping import stoppable
+    from augment.summary import Tally
+
+    tally = Tally()
+
+    def drain() -> None:
+        for engine in plan.engines:
+            engine.drain()
+
+    with stoppable(Console(stderr=True), drain, "the answers in flight"):
+        found = pilot(plan, tally=tally)
+    if json:
+        print_json(found)
+    else:
+        typer.echo(to_text(found))
+        typer.echo("nothing was published; what was asked is kept, and asked no more by the run itself")
 
 
 def _print_nothing_new(plan: Plan, json: bool) -> None:
@@ -86,8 +127,10 @@ def _run(plan: Plan, json: bool, curate: Curate) -> None:
     def kept() -> str:
         return f"{tally.requests_sent:,} answers of this run are kept" if tally.requests_sent else ""
 
-    with stoppable(console, drain, "the answers in flight", kept), watch(tally, console):
-        done = curate(plan, tally, stop)
+    with stoppable(console, drain, "the answers in flight", kept):
+        _begin_long(plan, console)
+        with watch(tally, console):
+            done = curate(plan, tally, stop)
     if json:
         print_json({**done.summary.to_dict(), "path": str(done.path)})
     else:

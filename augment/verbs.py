@@ -109,6 +109,9 @@ def _flags(modality: str) -> dict[str, Any]:
         "out": _value("The run folder. [default: runs/NAME-FINGERPRINT]", Path),
         "overwrite": _switch("--overwrite", "Replace another run in --out."),
         "dry_run": Annotated[bool, typer.Option("--dry-run", help="Print the plan, send nothing.")],
+        "pilot": Annotated[
+            bool, typer.Option("--pilot", help="Ask 1 % of it (at least 20), say what the whole will cost, and stop.")
+        ],
         "json": Annotated[bool, typer.Option("--json", help="Print the summary (or the plan) as JSON.")],
         "prefect": Annotated[
             bool | None,
@@ -130,12 +133,14 @@ def _verb(modality: str, flows: Callable[[], Curate]) -> Callable[..., None]:
     def command(**given: Any) -> None:
         from augment.recipe import read_recipe
 
-        file, dry_run, json, prefect = (given.pop(name) for name in ("recipe", "dry_run", "json", "prefect"))
+        file, dry_run, pilot, json, prefect = (
+            given.pop(name, False) for name in ("recipe", "dry_run", "pilot", "json", "prefect")
+        )
         given["set"] = settings(given.pop("set_"))
         given["map"] = pairs(given["map"], "--map")
-        carry_out(read_recipe(given, file, modality), dry_run, json, prefect, flows)
+        carry_out(read_recipe(given, file, modality), dry_run, pilot, json, prefect, flows)
 
-    default = {"dry_run": False, "json": False}
+    default = {"dry_run": False, "pilot": False, "json": False}
     command.__name__, command.__doc__ = modality, TEXT[modality]
     command.__annotations__ = {**flags, "return": None}
     command.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
