@@ -16,12 +16,10 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from filters.buckets import Buckets
 from filters.code_points import CodePoints, CodeRows, spans
 
 BANDS, ROWS = 25, 5
-BUCKET = 32
-"""A bucket is stood for by the first rows that fell into it, so that boilerplate costs no quadratic time."""
-
 _GOLDEN = 0x9E3779B97F4A7C15
 _CACHED = 1 << 15  # characters whose windows are hashed, n-grams that are sorted, at a time: they stay in cache
 _TEXTS, _CHARACTERS = 1 << 14, 1 << 23  # looked up at a time, so that memory does not grow with what is given at once
@@ -30,7 +28,6 @@ _RUN = 256  # values that numpy sorts without branches, where it can
 _PAIR_BITS = 44  # of an n-gram's hash when sets are compared: about one wrong n-gram in 10^8 pairs
 
 _ROW = np.uint64(0xFFFFFFFF)
-_KEY = ~_ROW
 
 Groups = Literal["both", "within", "across"]
 """What a row is compared with: all rows, those of its own group (a seed and its variants), those of the others."""
@@ -135,7 +132,7 @@ def smallest(hashes: _Hashes, counts: _Ints) -> NDArray[np.uint32]:
         value = half.astype(np.uint32)
         np.minimum.at(small.reshape(-1), base + ((value >> 26 << 1) + side), value)
     first = small.copy()
-    row, place = np.nonzero(small == _ROW)
+    row, place = np.divmod(np.flatnonzero(small.ravel() == _ROW), width)
     for probe in _PROBES:
         found = first[row, probe[place]]
         small[row, place] = found
@@ -195,7 +192,7 @@ class NearIndex:
     n: int = 5
     groups: Groups = "both"
     kept: CodeRows = field(default_factory=CodeRows)  # by position; those dropped are none
-    _segments: list[_Hashes] = field(default_factory=list)
+    _buckets: Buckets = field(default_factory=Buckets)
     _group: array[int] = field(default_factory=lambda: array("Q"))  # by position, unless groups is "both"
 
     def match(
@@ -221,7 +218,7 @@ class NearIndex:
             self._group.frombytes(group.tobytes())
             if self.groups == "within":  # a bucket is of one group
                 keys = np.where(keys != 0, mixed(keys ^ mixed(group)[:, None]), keys)
-        new, old = self._candidates(keys, base)
+        new, old = self._buckets.match(keys, base)
         standing = old >= base
         standing[~standing] = self.kept.present(old[~standing])
         if self.groups != "both":
@@ -249,36 +246,3 @@ class NearIndex:
         kept[np.fromiter(dropped, dtype=np.int64, count=len(dropped)) - base] = False
         self.kept.extend(texts, kept)
         return position, score
-
-    def _candidates(self, keys: _Hashes, base: int) -> tuple[_Ints, _Ints]:
-        """Pairs (new row, earlier row) that share a bucket, in order; the new rows enter their buckets."""
-        some = keys[:, 0] != 0
-        entries = keys[some].ravel() & _KEY | np.repeat((base + np.flatnonzero(some)).astype(np.uint64), BANDS)
-        entries = pl.Series(entries).sort().to_numpy()  # three times faster than numpy's
-        key, rows = entries & _KEY, (entries & _ROW).astype(np.int64)
-        pairs, seen = [], np.zeros(len(key), dtype=np.int64)
-        for held in self._segments:
-            low, high = np.searchsorted(held, key, side="left"), np.searchsorted(held, key | _ROW, side="right")
-            pairs.append(_paired(rows, held, low, high - low))
-            seen += high - low
-        begins = np.flatnonzero(np.append(True, key[1:] != key[:-1])[: len(key)])
-        begin = np.repeat(begins, np.diff(np.append(begins, len(key))))
-        rank = np.arange(len(key)) - begin
-        pairs.append(_paired(rows, entries, begin, np.clip(BUCKET - seen, 0, rank)))
-        self._segments.append(entries[seen + rank < BUCKET])
-        self._merge()
-        both = distinct(np.concatenate(pairs))
-        return (both >> 32).astype(np.int64), (both & 0xFFFFFFFF).astype(np.int64)
-
-    def _merge(self) -> None:
-        while len(self._segments) > 1 and len(self._segments[-2]) <= 2 * len(self._segments[-1]):
-            longer = np.concatenate(self._segments[-2:])
-            del self._segments[-2:]
-            longer.sort(kind="stable")  # two sorted runs: one merge
-            self._segments.append(longer)
-
-
-def _paired(rows: _Ints, held: _Hashes, begin: _Ints, width: _Ints) -> _Ints:
-    """Each row with the rows of `width` entries from `begin` on, as row << 32 | other; never with itself."""
-    pairs: _Ints = np.repeat(rows, width) << 32 | (held[spans(begin, width)] & _ROW).astype(np.int64)
-    return pairs
