@@ -99,19 +99,19 @@ class CodeRows:
 
     def extend(self, texts: CodePoints, kept: NDArray[np.bool_]) -> None:
         """Append texts at the next positions, those that are `kept`; the others, and empty ones, are none."""
-        kept = kept & (texts.lengths > 0)
-        largest = np.zeros(len(texts), dtype=np.uint32)
-        some = texts.lengths > 0
+        some, largest = texts.lengths > 0, np.zeros(len(texts), dtype=np.uint32)
+        kept = kept & some
         if some.any():
             largest[some] = np.maximum.reduceat(texts.code, texts.starts[some])
         number = (largest >= 1 << 8).astype(np.int64) + (largest >= 1 << 16)
         places = np.zeros(len(texts), dtype=np.int64)
         for which, width in enumerate(_WIDTHS):
-            rows = np.flatnonzero(kept & (number == which))
+            chosen = kept & (number == which)
+            rows = np.flatnonzero(chosen)
             if len(rows):
-                part, held = texts.take(rows), self._units[width]
-                places[rows] = len(held) // width + part.starts
-                held += part.code.astype(f"<u{width}").tobytes()
+                lengths, held = texts.lengths[rows], self._units[width]
+                places[rows] = len(held) // width + np.cumsum(lengths) - lengths
+                held += texts.code[np.repeat(chosen, texts.lengths)].astype(f"<u{width}").tobytes()
         self._places.frombytes((places << 2 | number).tobytes())
         self._lengths.frombytes(np.where(kept, texts.lengths, 0).astype(np.int32).tobytes())
 

@@ -226,9 +226,10 @@ class NearIndex:
             standing &= (of[new] == of[old]) == (self.groups == "within")
         new, old = new[standing], old[standing]
         involved, where = np.unique(np.concatenate([new, old]), return_inverse=True)
-        ours = involved[involved >= base] - base
+        ours = np.zeros(count, dtype=np.bool_)
+        ours[involved[involved >= base] - base] = True
         earlier, lengths = ngrams(self.kept.take(involved[involved < base]), self.n)
-        grams = np.concatenate([earlier, hashes[spans((np.cumsum(counts) - counts)[ours], counts[ours])]])
+        grams = np.concatenate([earlier, hashes[np.repeat(ours, counts)]])
         alike = jaccard(grams, np.concatenate([lengths, counts[ours]]), where[: len(new)], where[len(new) :])
         dropped: set[int] = set()
         if not keep_all:
