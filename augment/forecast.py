@@ -10,6 +10,7 @@ from augment.asking import exemplars
 from augment.generators import Generator, drafts
 from augment.language import tokens_of
 from augment.plan import Plan
+from augment.quota import Quota
 from augment.records import Rejected, Request, Row
 
 SAMPLE = 50
@@ -62,7 +63,7 @@ def forecast(plan: Plan) -> dict[str, Any]:
         "exam": len(plan.exam),
         "target": plan.total,
         "requests": plan.total,
-        "requests_at_most": plan.cap * len(plan.seeds),
+        "requests_at_most": int(Quota.of(plan).cap.sum()),
         "llm": plan.recipe.llm,
         **({"engine": engine} if plan.pictured else {}),
         "tokens_in": round(tokens_in) if plan.recipe.llm else 0,

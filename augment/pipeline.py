@@ -182,7 +182,7 @@ def curate(
         tally.checks = checks_of(context)
         if quota.bandit:
             tally.checks["allocation"] = quota.bandit.told
-        summary = summarise(plan, tally, quota.short(), time.perf_counter() - started)
+        summary = summarise(plan, tally, quota, time.perf_counter() - started)
         return Curated(stage(f"publish {plan.out.name}", partial(workshop.publish, plan, summary)), summary)
 
 

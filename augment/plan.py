@@ -102,6 +102,11 @@ class Plan:
         return Seeds.of(self.seeds.select(columns), any(getattr(each, "looks_at", "") for each in self.generators))
 
     @property
+    def annotates(self) -> bool:
+        """Whether all that is made is labels, for rows that have none."""
+        return all(getattr(each, "annotates", False) for each in self.generators)
+
+    @property
     def name(self) -> str:
         """What the run is called: the recipe, or the source."""
         return (self.recipe.name or self.source.name).replace("/", "-")
@@ -166,7 +171,8 @@ class Plan:
         adds = frozenset(each.name for each in self.generators if each.adds_facts)
         keeps = frozenset(each.name for each in self.generators if getattr(each, "keeps_label", True))
         new = frozenset(each.name for each in self.generators if getattr(each, "makes_new", False))
-        return Context(seeds=self.seeds, exam=self.exam, adds_facts=adds, keeps_label=keeps, makes_new=new)
+        flips = frozenset(each.name for each in self.generators if getattr(each, "flips", False))
+        return Context(seeds=self.seeds, exam=self.exam, adds_facts=adds, keeps_label=keeps, makes_new=new, flips=flips)
 
     def turn(self, candidate: int) -> tuple[Generator, int]:
         """Who makes a seed's candidate number `candidate`, and which of its own variants that is.
@@ -256,9 +262,17 @@ def make_plan(recipe: Recipe, engine: Engine | None, llm: Engine | None = None) 
         raise RecipeError(f"--allocate adaptive has nobody to choose from but '{chosen[0].name}'; name more generators")
     if recipe.allocate == "adaptive" and recipe.incremental:
         raise RecipeError("--allocate adaptive learns from a whole run; leave it out with --incremental")
+    if recipe.balance is not None and seeds["label"].drop_nulls().n_unique() < 2:
+        raise RecipeError(
+            f"--balance {recipe.balance}: {source.name} has fewer than two labels; name their column with "
+            "--map label=COLUMN, or leave it out"
+        )
     per_seed = int(recipe.n[:-1]) if recipe.n.endswith("x") else None
     total = per_seed * len(seeds) if per_seed else int(recipe.n)
     share = per_seed or -(-total // len(seeds))
+    if annotating := all(getattr(each, "annotates", False) for each in chosen):  # each row without a label once
+        total = min(total, seeds["label"].null_count())
+        per_seed = 1 if per_seed else None
     plan = Plan(
         recipe=recipe,
         source=source,
@@ -270,7 +284,7 @@ def make_plan(recipe: Recipe, engine: Engine | None, llm: Engine | None = None) 
         engine=engine,
         per_seed=per_seed,
         total=total,
-        cap=max(1, round(share * recipe.max_attempts)),
+        cap=1 if annotating else max(1, round(share * recipe.max_attempts)),
         out=Path(),
         llm=llm,
         chosen_by_columns=opened is not None,

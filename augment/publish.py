@@ -214,7 +214,8 @@ class Workshop:
             kept = rows.filter(pl.col("dropped_by").is_null())
             if not plan.recipe.without_seeds:
                 places = pl.int_range(first, first + len(seeds), dtype=pl.Int64, eager=True)
-                kept = pl.concat([with_places(seeds, places), kept], how="diagonal").sort(*POSITION)
+                shown = with_places(seeds, places).filter(~pl.col("id").is_in(_replaced(plan, kept).implode()))
+                kept = pl.concat([shown, kept], how="diagonal").sort(*POSITION)
             first += len(seeds)
             yield kept
 
@@ -247,6 +248,12 @@ class Workshop:
         beside = target.with_name(target.name + ".tmp")
         beside.write_bytes(content)
         settle(beside, target)
+
+
+def _replaced(plan: Plan, kept: pl.DataFrame) -> pl.Series:
+    """The seeds that are in the dataset with a label that they were given, instead of without."""
+    names = [each.name for each in plan.generators if getattr(each, "annotates", False)]
+    return kept.filter(pl.col("generator").is_in(names))["parents"].list.first()
 
 
 def _refuse_foreign(folder: Path, fingerprint: str, overwrite: bool) -> None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
 from augment.allocate import Bandit
+from augment.balance import balanced, even, labelled
 from augment.generators import EXHAUSTED, answers_itself
 from augment.plan import PICTURE_SHARD, SHARD, Plan, Shard
 
@@ -32,16 +33,19 @@ class Round:
 class Quota:
     """One entry a seed, in the plan's order; `cap` bounds the candidates of each seed.
 
-    With a `bandit` rounds are small, and it says who has which turn.
+    `groups` are numbers: what a seed cannot give is passed on within its group; None where each answers for itself.
+    `labels` names the groups where they are the seeds' labels, which shall come out equally many. With a `bandit`
+    rounds are small, and it says who has which turn.
     """
 
     ids: pl.Series
     share: NDArray[np.int64]
-    cap: int
-    shared: bool
+    cap: NDArray[np.int64]
+    groups: NDArray[np.int64] | None = None
     at_once: int = MANY
     shard: int = SHARD
     bandit: Bandit | None = None
+    labels: tuple[str, ...] = ()
     target: NDArray[np.int64] = field(init=False)
     asked: NDArray[np.int64] = field(init=False)
     kept: NDArray[np.int64] = field(init=False)
@@ -56,25 +60,37 @@ class Quota:
 
     @classmethod
     def of(cls, plan: Plan) -> Self:
-        """The shares of a plan: n for each seed, or the total spread evenly, the first seeds one more."""
+        """The shares of a plan: n for each seed, or the total spread evenly, the first seeds one more.
+
+        Rows to be labelled get one each. Where labels shall come out equally many, each label has a share of its own,
+        spread evenly over its seeds.
+        """
         seeds = len(plan.seeds)
+        labels: tuple[str, ...] = ()
         at_once = FEW if all(answers_itself(each) for each in plan.generators) else MANY
         shard = PICTURE_SHARD if plan.pictured else SHARD
-        if plan.per_seed is not None:
-            share = np.full(seeds, plan.per_seed, dtype=np.int64)
+        groups: NDArray[np.int64] | None = None
+        if plan.recipe.balance is not None:
+            labels, groups = labelled(plan.seeds["label"])
+            share, cap = balanced(groups, len(labels), plan.total, plan.recipe.max_attempts)
         else:
-            share = plan.total // seeds + (np.arange(seeds) < plan.total % seeds).astype(np.int64)
+            asked = plan.seeds["label"].is_null().to_numpy() if plan.annotates else np.ones(seeds, dtype=np.bool_)
+            share = np.zeros(seeds, dtype=np.int64)
+            share[asked] = plan.per_seed or even(plan.total, int(asked.sum()))
+            cap = np.where(asked, plan.cap, 0).astype(np.int64)
+            groups = np.zeros(seeds, dtype=np.int64) if plan.per_seed is None else None
         bandit = None
         if plan.recipe.allocate == "adaptive":
             bandit = Bandit(tuple(each.name for each in plan.generators), plan.recipe.seed)
             texts = plan.seeds.select(pl.concat_str("prompt", "response", separator="\n", ignore_nulls=True))
             bandit.know(texts.to_series().to_list())
-        return cls(plan.seeds["id"], share, plan.cap, plan.per_seed is None, at_once, shard, bandit)
+        return cls(plan.seeds["id"], share, cap, groups, at_once, shard, bandit, labels)
 
     def next_round(self, number: int) -> Round | None:
         """The next round: what each seed lacks, within its cap; None when all is done."""
-        if self.shared:
-            self._pass_on()
+        if self.groups is not None:
+            for group in range(int(self.groups.max()) + 1):
+                self._pass_on(self.groups == group)
         at_once = self.at_once
         if self.bandit:
             self.bandit.close()
@@ -101,13 +117,13 @@ class Quota:
                     self.used[position, which] += 1
             yield replace(shard, turns=tuple(told))
 
-    def _pass_on(self) -> None:
-        """Give what spent seeds can no longer deliver to those that still can, one each in turn."""
-        spent = self.spent | (self.asked >= self.cap)
+    def _pass_on(self, group: NDArray[np.bool_]) -> None:
+        """Give what spent seeds of a group can no longer deliver to those that still can, one each in turn."""
+        spent = group & (self.spent | (self.asked >= self.cap))
         missing = int(np.clip(self.target - self.kept, 0, None)[spent].sum())
         self.target = np.where(spent, np.minimum(self.target, self.kept), self.target)
         while missing > 0:
-            room = np.flatnonzero(~spent & (self.target - self.kept < self.cap - self.asked))[:missing]
+            room = np.flatnonzero(group & ~spent & (self.target - self.kept < self.cap - self.asked))[:missing]
             if not len(room):
                 return  # nobody can: `short` says who gave less than their share
             self.target[room] += 1
@@ -129,13 +145,32 @@ class Quota:
         np.maximum.at(self.asked, sifted["_position"].to_numpy(), sifted["_candidate"].to_numpy() + 1)
 
     def short(self) -> pl.DataFrame:
-        """The seeds that gave less than their share, unless a total was met all the same.
+        """The seeds that gave less than their share, unless their group met its total all the same.
 
         Columns id, target, kept, candidates.
         """
         counts = {"id": self.ids, "target": self.share, "kept": self.kept, "candidates": self.asked}
-        met = self.shared and self.kept.sum() >= self.share.sum()
-        return pl.DataFrame(counts).filter(pl.lit(not met) & (pl.col("kept") < pl.col("target")))
+        met = np.zeros(len(self.share), dtype=np.bool_)
+        if self.groups is not None and len(self.groups):
+            wanted, got = (self._by_group(each) for each in (self.share, self.kept))
+            met = (got >= wanted)[self.groups]
+        return pl.DataFrame(counts).filter(~pl.Series(met) & (pl.col("kept") < pl.col("target")))
+
+    def balance(self) -> list[dict[str, Any]]:
+        """Of each label its seeds, the variants wanted of it, and those kept; [] where labels are not balanced."""
+        if not self.labels:
+            return []
+        seeds, wanted, got = (self._by_group(each) for each in (np.ones_like(self.kept), self.share, self.kept))
+        return [
+            {"label": label, "seeds": int(seeds[at]), "target": int(wanted[at]), "kept": int(got[at])}
+            for at, label in enumerate(self.labels)
+        ]
+
+    def _by_group(self, counts: NDArray[np.int64]) -> NDArray[np.int64]:
+        assert self.groups is not None
+        found = np.zeros(int(self.groups.max()) + 1, dtype=np.int64)
+        np.add.at(found, self.groups, counts)
+        return found
 
 
 def _shards(round: int, asked: NDArray[np.int64], want: NDArray[np.int64], most: int) -> Iterator[Shard]:

@@ -97,6 +97,7 @@ class Recipe(BaseModel):
     limit: Annotated[int | None, Field(ge=1)] = None
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
     allocate: Literal["turns", "adaptive"] = "turns"
+    balance: Literal["label"] | None = None
     max_attempts: Annotated[float, BeforeValidator(_factor), Field(ge=1, le=100)] = 3.0
     llm: str | None = None
     base_url: str | None = None
@@ -141,7 +142,8 @@ class Recipe(BaseModel):
         places = {"out", "overwrite", "name", "base_url", "engine_url", "path", "incremental", "accept_licence"}
         speed = {"concurrency", "rpm", "tpm", "budget", "timeout", "workers", "ray", "gpus_per_worker"}
         usual = {"allocate"} if self.allocate == "turns" else set()
-        return self.model_dump(mode="json", exclude=places | speed | usual)
+        unset = set() if self.balance else {"balance"}  # so that a recipe of an earlier version is the same
+        return self.model_dump(mode="json", exclude=places | speed | usual | unset)
 
 
 def _size(value: int) -> int:

@@ -35,6 +35,8 @@ def resolved(recipe: Recipe) -> tuple[dict[str, int], tuple[Generator, ...], Cha
         _check_can_ask(recipe, each)
     if isinstance(recipe, ImageRecipe):
         read_subjects(recipe.subjects)
+    if recipe.balance is not None:
+        _check_can_balance(recipe, chosen)
     if recipe.incremental and not recipe.n.endswith("x"):
         raise RecipeError(f"--incremental needs variants for each seed, not {recipe.n} in all; write --n 5x")
     if recipe.incremental and recipe.out is not None:
@@ -68,6 +70,24 @@ def _generator(recipe: Recipe, name: str) -> Generator:
         told["subjects"] = read_subjects(recipe.subjects)
     wanted = {name: value for name, value in told.items() if name in fields and value is not None}
     return cast("Generator", generators.TABLE.build(name, {**wanted, **settings}))
+
+
+def _check_can_balance(recipe: Recipe, chosen: tuple[Generator, ...]) -> None:
+    """Whether variants are counted under the labels of their seeds.
+
+    Raises:
+        RecipeError: they are not, or there are no texts.
+    """
+    if recipe.modality != "text":
+        raise RecipeError(f"--balance {recipe.balance} is for texts; leave it out of augment {recipe.modality}")
+    if recipe.incremental:
+        raise RecipeError(f"--balance {recipe.balance} shares out anew with each row; leave out --incremental")
+    for each in chosen:
+        if getattr(each, "relabels", False):
+            raise RecipeError(
+                f"generator '{each.name}' changes labels, which --balance {recipe.balance} counts; "
+                "use label, paraphrase or others that keep them"
+            )
 
 
 def _check_can_ask(recipe: Recipe, generator: Generator) -> None:

@@ -11,6 +11,7 @@ import polars as pl
 
 from augment.allocate import allocated
 from augment.plan import Plan
+from augment.quota import Quota
 from augment.records import Reply
 from augment.sieve import Sieve, harsh
 from filters import Context
@@ -167,6 +168,9 @@ def remarks(counts: dict[str, Any]) -> list[str]:
     if memorised["of"]:
         near, of = memorised["near_copies"], memorised["of"]
         lines.append(f"memorised: {near:,} of {of:,} drawn pictures ({near / of:.1%}) are nearly a seed")
+    if counts.get("balance"):
+        each = [f"{one['label']} {one['seeds'] + one['kept']:,}" for one in counts["balance"]]
+        lines.append(f"rows of each label, seeds and variants: {', '.join(each)}")
     judges = [("label check", "pictures", counts.get("label_check"))]
     judges += [(f"label kept, {fields}", "rows", each) for fields, each in (counts.get("label_kept") or {}).items()]
     for name, what, check in judges:
@@ -188,8 +192,8 @@ def total_rejected(counts: dict[str, Any]) -> int:
     return sum(sum(reasons.values()) for reasons in counts["rejected"].values())
 
 
-def summarise(plan: Plan, tally: Tally, short: pl.DataFrame, seconds: float) -> Summary:
-    """The summary of a finished run; `short` has a row a seed that fell short: id, target, kept, candidates.
+def summarise(plan: Plan, tally: Tally, quota: Quota, seconds: float) -> Summary:
+    """The summary of a finished run: what `quota` says of seeds that fell short, and of labels to be balanced, too.
 
     Raises:
         AssertionError: a row is unaccounted for, which is a defect of ours.
@@ -206,7 +210,8 @@ def summarise(plan: Plan, tally: Tally, short: pl.DataFrame, seconds: float) -> 
         "target": tally.target,
         "carried": tally.carried,
         **account(tally, plan.chain),
-        "seeds_short": short.to_dicts(),
+        "seeds_short": quota.short().to_dicts(),
+        **({"balance": balance} if (balance := quota.balance()) else {}),
         "rounds": tally.rounds,
         "seconds": round(seconds, 3),
     }

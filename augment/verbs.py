@@ -118,7 +118,9 @@ def _flags(modality: str) -> dict[str, Any]:
             typer.Option("--prefect/--no-prefect", help="As a Prefect flow. [default: when $PREFECT_API_URL is set]"),
         ],
     }
-    return {**first, **(drawing if modality != "text" else {}), **last}
+    told = "label: spread the variants so that seeds and variants come out equally many for each label."
+    words = {"balance": _value(told)}
+    return {**first, **(words if modality == "text" else drawing), **last}
 
 
 def verbs(flows: Callable[[], Curate]) -> Iterator[Callable[..., None]]:

@@ -88,7 +88,8 @@ class Context:
     `seeds` are the source rows that are augmented and `exam` those held out (columns id, prompt, response,
     label; of pictures all of `augment.records.SCHEMA` and `PICTURE`); `adds_facts` names the generators whose variants
     may state new numbers, `keeps_label` those after which a picture is still what its label says, `makes_new` those
-    that make new examples, whose rows count as rows without a parent. `memory` is where a
+    that make new examples, whose rows count as rows without a parent, `flips` those whose variants say something else
+    in nearly the parent's words, and so are no duplicates of it. `memory` is where a
     corpus filter keeps its index from one batch to the next, under its own name, and `spread` maps the work of models
     over batches: in this process, or over workers (`augment.executors.spreading`).
     """
@@ -98,6 +99,7 @@ class Context:
     adds_facts: frozenset[str] = frozenset()
     keeps_label: frozenset[str] = frozenset()
     makes_new: frozenset[str] = frozenset()
+    flips: frozenset[str] = frozenset()
     memory: dict[str, Any] = field(default_factory=dict)
     spread: Spread = field(default_factory=Here)
 

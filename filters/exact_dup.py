@@ -62,7 +62,7 @@ class ExactDup:
         memory: dict[str, _Seen] = context.memory.setdefault(self.name, {})
         found = [pl.Series("exact_dup_of", [], dtype=pl.String)]
         found += [self._owners(part, context.seeds, memory) for part in frame.iter_slices(SLICE)]
-        return frame.with_columns(pl.concat(found), (pl.col("changed_fields") == "").alias("exact_dup_copy"))
+        return frame.with_columns(pl.concat(found), _copied(frame, context.seeds).alias("exact_dup_copy"))
 
     def verdict(self) -> pl.Expr:
         return (
@@ -88,6 +88,24 @@ class ExactDup:
             for row, owner in zip(part["row"], memory[kind].add(part), strict=True):
                 owners[row] = owner
         return pl.Series("exact_dup_of", owners, dtype=pl.String)
+
+
+def unless_flipped(scored: pl.DataFrame, context: Context, how: str, of: str) -> list[pl.Expr]:
+    """The columns `how` alike and `of` which row, null where that is the parent of a row that flips it."""
+    if not context.flips or not {"generator", "parents"} <= set(scored.columns):
+        return []
+    flipped = pl.col("generator").is_in(sorted(context.flips)) & (pl.col(of) == pl.col("parents").list.first())
+    return [pl.when(~flipped.fill_null(False)).then(name).alias(name) for name in (how, of)]
+
+
+def _copied(frame: pl.DataFrame, seeds: pl.DataFrame) -> pl.Series:
+    """Whether a row says what its parent says; one with another label says something else."""
+    same = frame["changed_fields"] == ""
+    if "label" not in frame.columns or "label" not in seeds.columns or not same.any():
+        return same
+    labels = dict(seeds.select("id", "label").iter_rows())
+    told = frame.select("label", pl.col("parents").list.first()).iter_rows()
+    return same & pl.Series([label == labels.get(parent, label) for label, parent in told], dtype=pl.Boolean)
 
 
 @dataclass

@@ -16,7 +16,7 @@ from pydantic import Field
 
 from filters import Context
 from filters.code_points import CodePoints
-from filters.exact_dup import SLICE, group_expr, hashed, seed_texts
+from filters.exact_dup import SLICE, group_expr, hashed, seed_texts, unless_flipped
 from filters.fold import LETTERS_END, folded
 from filters.minhash import Groups, NearIndex
 from filters.text_rows import TextRows
@@ -31,6 +31,7 @@ class NearDup:
     """Drops rows whose changed text is nearly that of a seed or an earlier row.
 
     `groups` says among which rows: "both" (all), "within" (a seed and its variants), "across" (those of other seeds).
+    What is meant to be its parent with a few words changed is not held against that, where nothing is nearer.
     `n` characters for Chinese, Japanese and Korean, `n_letters` for other scripts; each has its own index.
     """
 
@@ -49,7 +50,8 @@ class NearDup:
             memory |= {"seeds": frozenset(context.seeds["id"]), "seen": {}}
         empty = pl.DataFrame(schema=self.scores)
         parts = [self._scored(part, context.seeds, **memory) for part in frame.iter_slices(SLICE)]
-        return frame.with_columns(pl.concat([empty, *parts]).get_columns())
+        scored = frame.with_columns(pl.concat([empty, *parts]).get_columns())
+        return scored.with_columns(unless_flipped(scored, context, *self.scores))
 
     def verdict(self) -> pl.Expr:
         return pl.when(pl.col("near_dup_jaccard") >= self.threshold).then(pl.lit("nearly the text of an earlier row"))

@@ -15,6 +15,7 @@ from pydantic import Field
 
 from filters import Context
 from filters.embeddings.earlier import earlier
+from filters.exact_dup import unless_flipped
 from filters.minhash import Groups
 
 
@@ -41,10 +42,11 @@ class SemanticDup:
             return cosine >= self.threshold
 
         found = earlier(frame, context, self.name, near, self.groups, self.embedder, self.base_url)
-        return frame.with_columns(
+        scored = frame.with_columns(
             pl.Series("semantic_dup_cosine", found.nearest, dtype=pl.Float64).fill_nan(None),
             pl.Series("semantic_dup_of", found.nearest_of, dtype=pl.String),
         )
+        return scored.with_columns(unless_flipped(scored, context, *self.scores))
 
     def verdict(self) -> pl.Expr:
         return pl.when(pl.col("semantic_dup_cosine") >= self.threshold).then(pl.lit("says what an earlier row says"))

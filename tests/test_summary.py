@@ -2,25 +2,24 @@ from __future__ import annotations
 
 import dataclasses
 
-import polars as pl
 import pytest
 
+from augment.quota import Quota
 from augment.summary import Tally, summarise
 from tests.test_pipeline import plan_of, run, seeds, variants
-
-SHORT = pl.DataFrame(schema={"id": pl.String})
 
 
 def test_a_candidate_that_is_unaccounted_for_is_an_error(place):
     with pytest.raises(AssertionError, match="candidates unaccounted"):
-        summarise(plan_of(source=seeds(place)), Tally(candidates=1), SHORT, 0)
+        plan = plan_of(source=seeds(place))
+        summarise(plan, Tally(candidates=1), Quota.of(plan), 0)
 
 
 def test_a_source_row_that_is_unaccounted_for_is_an_error(place):
     plan = plan_of(source=seeds(place))
     lost = dataclasses.replace(plan, source=dataclasses.replace(plan.source, rows_in=99))
     with pytest.raises(AssertionError, match="rows unaccounted"):
-        summarise(lost, Tally(), SHORT, 0)
+        summarise(lost, Tally(), Quota.of(plan), 0)
 
 
 def test_tokens_and_rounds_are_counted(place):

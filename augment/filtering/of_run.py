@@ -198,5 +198,6 @@ def _context(
         if seeds.is_empty():
             seeds = without_exam_copies(source, further).seeds.head(recipe.get("limit") or len(source.seeds))
     made = summary.get("per_generator", {})
-    adds, new = (frozenset(name for name in made if generators.has(name, each)) for each in ("adds_facts", "makes_new"))
-    return Context(seeds=seeds, exam=exam, adds_facts=adds, makes_new=new)
+    traits = ("adds_facts", "makes_new", "flips")
+    adds, new, flips = (frozenset(name for name in made if generators.has(name, each)) for each in traits)
+    return Context(seeds=seeds, exam=exam, adds_facts=adds, makes_new=new, flips=flips)

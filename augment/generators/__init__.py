@@ -11,11 +11,13 @@ from augment.registry import Table
 TABLE = Table(
     "generator",
     {
+        "annotate": "augment.generators.annotate:Annotate",
         "answer": "augment.generators.answer:Answer",
         "attribute_swap": "augment.generators.attribute_swap:AttributeSwap",
         "backtranslate": "augment.generators.backtranslate:Backtranslate",
         "classical": "augment.generators.classical:Classical",
         "control": "augment.generators.control:Control",
+        "counterfactual": "augment.generators.counterfactual:Counterfactual",
         "dialogue": "augment.generators.dialogue:Dialogue",
         "document_qa": "augment.generators.document_qa:DocumentQA",
         "domains": "augment.generators.domains:Domains",
@@ -23,6 +25,8 @@ TABLE = Table(
         "img2img": "augment.generators.img2img:Img2Img",
         "inpaint": "augment.generators.inpaint:Inpaint",
         "instruct": "augment.generators.instruct:Instruct",
+        "label": "augment.generators.label:Label",
+        "mix": "augment.generators.mix:Mix",
         "mixgen": "augment.generators.mixgen:MixGen",
         "paraphrase": "augment.generators.paraphrase:Paraphrase",
         "persona": "augment.generators.persona:Persona",
@@ -51,8 +55,11 @@ class Generator(Protocol):
     A generator may also say: `tasks`, what it is for ("qa", "classification", "pair", "documents"; without it "qa" and
     "pair"); `makes_new = True`, its rows are new examples, no rewrites, and are not held against their parent's text;
     `adds`, which columns of `augment.records.WRITTEN` its rows have; `looks_at`, which other seeds it is shown as
-    `exemplars` (see `augment.asking.exemplars`). And it may have a method `fits(seeds)` that raises RecipeError, in one
-    line, for a source that lacks what it needs beyond columns.
+    `exemplars` (see `augment.asking.exemplars`); `relabels = True`, a variant's label may not be its parent's;
+    `flips = True`, a variant says something else than its parent in nearly its words, and is no duplicate of it;
+    `annotates = True`, it labels a row that has no label, once, and what it makes stands in the dataset in that row's
+    place. And it may have a method `fits(seeds)` that raises RecipeError, in one line, for a source that lacks what it
+    needs beyond columns.
     """
 
     name: ClassVar[str]

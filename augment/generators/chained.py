@@ -68,6 +68,16 @@ class Chained:
         return any(getattr(each, "makes_new", False) for each in self.parts)
 
     @property
+    def flips(self) -> bool:
+        """Whether a part says something else in nearly the same words."""
+        return any(getattr(each, "flips", False) for each in self.parts)
+
+    @property
+    def relabels(self) -> bool:
+        """Whether a part may change the label."""
+        return any(getattr(each, "relabels", False) for each in self.parts)
+
+    @property
     def adds(self) -> tuple[str, ...]:
         """The columns that its parts add."""
         return tuple(dict.fromkeys(name for each in self.parts for name in getattr(each, "adds", ())))

@@ -78,6 +78,7 @@ class SelfInstruct:
     needs: ClassVar[tuple[str, ...]] = ("prompt",)
     adds_facts: ClassVar[bool] = True
     makes_new: ClassVar[bool] = True
+    relabels: ClassVar[bool] = True
     looks_at: ClassVar[str] = "some"
     tasks: ClassVar[tuple[str, ...]] = ("qa",)
     seed: int = 0
