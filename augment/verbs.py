@@ -37,12 +37,12 @@ _SOURCES = {
     "paired": "A card (sample-images), pairs in a file (JSONL, CSV, Parquet, .tar), a folder, or owner/name.",
 }
 _LLMS = {
-    "text": "Who answers: openai:MODEL, or echo. Without it: rules.",
+    "text": "Who answers: openai:MODEL, vllm:MODEL, transformers:MODEL. Without it: rules.",
     "image": "Who writes scenes, domains and instructions: openai:MODEL. Without it: templates.",
     "paired": "Who writes captions and edits: openai:MODEL. Without it: mixgen.",
 }
 _NAMES = {
-    "text": "Names, with weights: paraphrase,persona:2.",
+    "text": "Names, with weights: paraphrase,persona:2; a+b: one after the other; or auto.",
     "image": "Names, with weights: classical,img2img:2. [default: img2img with --engine, else classical]",
     "paired": "Names, with weights: mixgen,attribute_swap:2.",
 }

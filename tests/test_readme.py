@@ -41,6 +41,11 @@ def test_the_rows_that_the_readme_shows_come_out(augment, place):
 
 def test_every_command_of_the_readme_is_accepted(augment, place, monkeypatch):
     (place / "questions.csv").write_text("question,answer\n头疼三天了应该怎么办,先休息\n")
+    passage = "头痛持续三天以上，应当去医院检查。" * 30
+    (place / "passages.jsonl").write_text(json.dumps({"prompt": passage}, ensure_ascii=False))
+    (place / "labelled.csv").write_text(
+        "text,label\n胸口发闷,heart\n饭后反酸,digestion\n爬楼心慌,heart\n腹胀嗳气,digestion\n"
+    )
     monkeypatch.setenv("OPENAI_BASE_URL", "http://127.0.0.1:9/v1")
     _pictures(place)
     verbs = re.compile("augment (text|image|paired) ")
