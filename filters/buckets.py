@@ -38,7 +38,7 @@ class Buckets:
     def match(self, keys: _Hashes, base: int) -> tuple[_Ints, _Ints]:
         """Pairs (new row, earlier row) that share a bucket, in order; the new rows enter their buckets.
 
-        `keys` (rows, bands); a row of zeros has none. The first row is number `base`.
+        `keys` (rows, bands), no two of a row equal; a row of zeros has none. The first row is number `base`.
         """
         some = keys[:, 0] != 0
         entries = keys[some].ravel() & _KEY | np.repeat((base + np.flatnonzero(some)).astype(np.uint64), keys.shape[1])

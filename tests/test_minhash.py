@@ -139,3 +139,11 @@ def test_two_windows_have_one_hash_only_if_they_are_the_same(n):
     windows = [text[at : at + n] for at in range(len(text) - n + 1)]
     assert counts.tolist() == [len(windows), 0, 1]
     assert len(set(zip(windows, hashes.tolist(), strict=False))) == len(set(windows)) == len(set(hashes[:-1].tolist()))
+
+
+def test_what_is_given_at_once_is_looked_up_in_parts(monkeypatch):
+    texts = variants(300, seed=3)
+    expected = run(texts, len(texts))
+    monkeypatch.setattr("filters.minhash._CHARACTERS", 1 << 12)
+    monkeypatch.setattr("filters.minhash._TEXTS", 1 << 5)
+    assert run(texts, len(texts)) == expected
