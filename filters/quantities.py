@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from functools import lru_cache
+from string import ascii_lowercase
 
 _DIGITS = {"零": 0, "〇": 0, "一": 1, "二": 2, "两": 2, "三": 3, "四": 4, "五": 5, "六": 6, "七": 7, "八": 8, "九": 9}
 _TENS = {"十": 10, "百": 100, "千": 1000, "万": 10_000, "亿": 100_000_000}
@@ -92,9 +93,11 @@ _BY_LENGTH = sorted(_UNITS, key=len, reverse=True)
 _UNIT = "|".join(
     re.escape(unit) + (r"(?![a-z])" if unit[-1].isascii() and unit[-1].isalpha() else "") for unit in _BY_LENGTH
 )
+_NAME = rf"(?<![a-z])[a-z]{{1,20}}-?[0-9]{{1,15}}(?![0-9.]|\s?(?![片粒颗丸针滴])(?:{_UNIT}))"
+"""Letters and a number: "b12", "covid-19", "b6片"; not "ef45%" or "q8h", where a unit follows."""
 _WORD = "|".join(sorted(_ENGLISH, key=len, reverse=True))
 _QUANTITY = re.compile(  # its first characters alone first: what begins with none of them is most of a text
-    rf"(?=[0-9a-z{_CHINESE}半])(?:(?P<name>[a-z]{1, 20}-?[0-9]{1, 15}(?![0-9.]))|(?P<percent>百分之)?"
+    rf"(?=[0-9a-z{_CHINESE}半])(?:(?P<name>{_NAME})|(?P<percent>百分之)?"
     rf"(?:(?P<low>{_NUMBER})(?:个|{_UNIT})?\s?[-~—–到至]\s?)?(?:(?P<number>{_NUMBER})|\b(?P<word>{_WORD})\b)"
     rf"[多来余几]?(?:个(?!半|多?月))?[\s-]?(?P<unit>{_UNIT})?(?P<half>半(?!夜|天|身))?)"
 )
@@ -172,16 +175,25 @@ class Quantity:
 
     def told_by(self, other: Quantity) -> bool:
         """Whether `other`, in a rewrite, says the same; speech may leave the unit out, or use one unknown here."""
-        if isinstance(self.value, Fraction) and isinstance(other.value, Fraction) and self.unit != other.unit:
+        if isinstance(self.value, str) or isinstance(other.value, str):
+            return self._named_by(other)
+        if self.unit != other.unit:
             for one, two in ((self, other), (other, self)):
                 if (times := _MOSTLY.get((one.unit, two.unit))) and one.value * times == two.value:
                     return True
-        if self.unit == other.unit == "点" and isinstance(self.value, Fraction) and isinstance(other.value, Fraction):
+        if self.unit == other.unit == "点":
             return self.value % 12 == other.value % 12
         if self.value != other.value:
             return False
         pills = self.unit in _PILLS and other.unit in _PILLS
         return pills or other.unit == self.unit or not self.unit or not other.unit
+
+    def _named_by(self, other: Quantity) -> bool:
+        """Whether two names, or a name and a number, may be the same: vb12 and b12, ALT82 and ALT 82, t39 and 39度."""
+        if isinstance(self.value, str) and isinstance(other.value, str):
+            return self.unit == other.unit and _code(self.value) == _code(other.value)
+        name, number = (self.value, other.value) if isinstance(self.value, str) else (other.value, self.value)
+        return str(name).lstrip(ascii_lowercase) == str(number)
 
     def told_in(self, text: str) -> bool:
         """Whether a text tells it without a number: 24 hours by "a day", once a year by "every year"."""
@@ -221,6 +233,11 @@ _BY_WORDS = {
     (Fraction(3), "次"): re.compile("早中晚|三餐|三顿|每餐|饭[前后]|with (?:each|every) meal"),
     (Fraction(1), "次"): re.compile(r"每[年月周天日]|定期|一[次回趟]|once|\bone\b"),
 }
+
+
+def _code(name: str) -> str:
+    """A name's number and the letter before it."""
+    return name[max(len(name.rstrip("0123456789")) - 1, 0) :]
 
 
 @lru_cache(maxsize=1 << 14)  # a parent's text is read for each of its variants

@@ -73,6 +73,40 @@ def test_numerals_of_speech_are_not_facts(text):
 
 
 @pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("缺维生素B12", ["b12"]),
+        ("维生素B6片", ["b6"]),
+        ("Covid-19", ["covid19"]),
+        ("ALT82", ["alt82"]),
+        ("EF45%", ["45%"]),
+        ("T39℃", ["39度"]),
+        ("INR3.8", ["3.8"]),
+        ("500 mg x7 days", ["500mg", "7天"]),
+        ("q8h", ["480分钟"]),
+    ],
+)
+def test_letters_and_a_number_are_a_name_unless_a_unit_follows(text, names):
+    assert stated(text) == names
+
+
+@pytest.mark.parametrize(
+    ("parent", "child", "reason"),
+    [
+        ("谷丙转氨酶ALT82，要紧吗", "ALT 82，严重不", None),
+        ("T39了要吃药吗", "39度了，需要吃药吗", None),
+        ("VB12怎么补", "维生素B12怎样补充", None),
+        ("维生素B6片能天天吃吗", "维生素B6可以一直吃吗", None),
+        ("维生素D3怎么补", "维生素K3怎么补", LOST),
+        ("得过H1N1还会得吗", "得过H5N1还会再得吗", LOST),
+    ],
+)
+def test_a_name_is_the_same_by_its_last_letter_and_number(parent, child, reason):
+    context = context_of([(parent, None)])
+    assert reasons(Facts(), rows(context, ("s0", child, None)), context) == [reason]
+
+
+@pytest.mark.parametrize(
     ("parent", "child"),
     [
         ("不能吃辣的", "能吃辣的"),
@@ -209,6 +243,11 @@ def test_what_changed_is_told_in_words():
     context = context_of([("布洛芬2片，胃疼，不能喝酒吗，一天三次", None)])
     out = scored(Facts(), rows(context, ("s0", "吃3片，胃疼，能喝酒吗，一天三次", None)), context)
     assert out["facts_changes"][0] == "2片 → 3片; 不能喝酒 → 能喝酒; 布洛芬 gone"
+
+
+def test_a_name_is_told_whole():
+    context = context_of([("缺维生素B12怎么补", None)])
+    assert scored(Facts(), rows(context, ("s0", "缺维生素B6怎么补", None)), context)["facts_changes"][0] == "b12 → b6"
 
 
 def test_drugs_and_opposites_are_not_looked_at_when_told_not_to():
