@@ -81,6 +81,8 @@ _WRITTEN: tuple[tuple[str, Fraction, str], ...] = (  # normal form, how many of 
     *((each, Fraction(1), each) for each in "粒颗丸袋支滴勺杯瓶包针碗根倍步胎期级顿"),
 )
 _UNITS = {unit: (name, times) for name, times, written in _WRITTEN for unit in written.split("|")}
+_OF_THINGS = (*"种类样项件份位名人句", "kind", "type", "sort", "people")
+"""What is counted where no unit is left out: that there are four kinds does not tell four days."""
 _PILLS = frozenset("片粒颗丸")
 _EVEN_ONE = {"个星期", "星期", "个礼拜", "礼拜", "周", "个月", "个半月", "个多月", "小时", "个小时", "年"}
 """Units after which even 一 states a fact; 一次, 一点, 一片 and 一天 are mostly ways of speaking."""
@@ -186,7 +188,12 @@ class Quantity:
         if self.value != other.value:
             return False
         pills = self.unit in _PILLS and other.unit in _PILLS
-        return pills or other.unit == self.unit or not self.unit or not other.unit
+        return pills or other.unit == self.unit or self._bare or other._bare
+
+    @property
+    def _bare(self) -> bool:
+        """Whether a unit may have been left out: none is written, and no things are counted, as in 四种药."""
+        return not self.unit and not self.around[1].startswith(_OF_THINGS)
 
     def _named_by(self, other: Quantity) -> bool:
         """Whether two names, or a name and a number, may be the same: vb12 and b12, ALT82 and ALT 82, t39 and 39度."""

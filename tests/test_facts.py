@@ -234,6 +234,20 @@ def test_of_an_answer_only_numbers_that_replace_others_and_opposites_count():
     assert reasons(Facts(fields=("prompt",)), frame, context) == [None] * 5
 
 
+@pytest.mark.parametrize(
+    ("before", "after", "reason"),
+    [
+        ("四种药一起吃14天，再复查。", "四种药一起吃4天，再复查。", LOST),
+        ("Take both for 14 days. There are 4 kinds.", "Take both for 4 days. There are 4 kinds.", LOST),
+        ("血压150，吃14天，再复查。", "高压150mmHg，吃14天，再复查。", None),
+        ("4种药一起吃14天。", "四药一起吃14天。", None),
+    ],
+)
+def test_a_count_of_things_tells_no_days(before, after, reason):
+    context = context_of([("怎么治", before)])
+    assert reasons(Facts(), rows(context, ("s0", "怎么治", after)), context) == [reason]
+
+
 def test_an_answer_of_one_number_may_not_have_another():
     context = context_of([("能吃几天", "3天。")])
     assert reasons(Facts(), rows(context, ("s0", "能吃几天", "5天。")), context) == [LOST]
