@@ -11,6 +11,7 @@ import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import orjson
 import pytest
@@ -243,6 +244,27 @@ def test_a_row_cannot_close_the_tag_it_stands_in(name, tmp_path):
             for each in [] if isinstance(found, Rejected) else [one for batch in found for one in batch]:
                 opened, closed = (re.findall(pattern, each.messages[-1][1]) for pattern in (r"<(\w+)>", r"</(\w+)>"))
                 assert sorted(closed) == sorted(opened)
+
+
+@pytest.mark.usefixtures("place")
+@pytest.mark.parametrize("name", ASKING)
+def test_a_text_may_have_line_breaks_and_quotation_marks_in_every_decoder(name):
+    """In a string with a length or a pattern xgrammar, vLLM's decoder, allows no escapes (`tests/test_vllm_serve.py`)."""
+    told = (SNAPSHOTS / f"{name}.md").read_text("utf-8")
+    schemas = [orjson.loads(each) for each in re.findall(r"^Answer: `(.*)`$", told, re.M)]
+    texts = [each for schema in schemas for each in _strings(schema) if "enum" not in each]
+    assert not [each for each in texts if set(each) - {"type", "description"}]
+
+
+def _strings(schema: Any) -> Iterator[dict[str, Any]]:
+    """Every schema of a string inside a schema."""
+    if isinstance(schema, dict):
+        if schema.get("type") == "string":
+            yield schema
+        schema = list(schema.values())
+    if isinstance(schema, list):
+        for each in schema:
+            yield from _strings(each)
 
 
 def main(names: Sequence[str]) -> None:

@@ -10,7 +10,7 @@ from typing import Annotated, Any, ClassVar
 import orjson
 from pydantic import Field
 
-from augment.generators.prompt import Prompt, enclosed, in_turn, json_in, prompt_for
+from augment.generators.prompt import TEXT, Prompt, enclosed, in_turn, json_in, prompt_for
 from augment.generators.reading import fault_of, numbers_missing
 from augment.records import Rejected, Reply, Request, Row
 
@@ -27,10 +27,9 @@ class Rounds(Prompt):
     @property
     def schema(self) -> dict[str, Any]:
         """The JSON schema of the answer: an object of an array of {"user", "assistant"}."""
-        said = {"type": "string", "minLength": 1}
         one = {
             "type": "object",
-            "properties": {"user": said, "assistant": said},
+            "properties": {"user": TEXT, "assistant": TEXT},
             "required": ["user", "assistant"],
             "additionalProperties": False,
         }

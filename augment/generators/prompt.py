@@ -12,6 +12,10 @@ import orjson
 from augment.language import language_of
 from augment.records import Request, Row, fingerprint, seed_for
 
+TEXT: Mapping[str, str] = {"type": "string"}
+"""A text in an answer's schema, without a length or a pattern: with one, xgrammar (vLLM's decoder) lets no escape into
+it, so no line break and no quotation mark, but raw control characters, which are no JSON. Empty ones are dropped."""
+
 _FENCE = re.compile(r"```(?:json)?\s*(.*?)```", re.DOTALL)
 _LABEL = re.compile(
     r"^\s*(?:改写后的?(?:问题|提问)?|改写|问题|回答|答案|Question|Answer|Rewritten question)\s*[：:]\s*", re.I
@@ -35,10 +39,10 @@ class Prompt:
 
     @property
     def schema(self) -> dict[str, Any]:
-        """The JSON schema of the answer: an object of non-empty strings."""
+        """The JSON schema of the answer: an object of `TEXT`s."""
         return {
             "type": "object",
-            "properties": {name: {"type": "string", "minLength": 1} for name in self.fields},
+            "properties": dict.fromkeys(self.fields, TEXT),
             "required": list(self.fields),
             "additionalProperties": False,
         }
@@ -65,8 +69,8 @@ class Listing(Prompt):
 
     @property
     def schema(self) -> dict[str, Any]:
-        """The JSON schema of the answer: an object of one array of non-empty strings."""
-        items = {"type": "array", "items": {"type": "string", "minLength": 1}, "minItems": self.count}
+        """The JSON schema of the answer: an object of one array of `TEXT`s."""
+        items = {"type": "array", "items": TEXT, "minItems": self.count}
         return {**super().schema, "properties": {self.fields[0]: {**items, "maxItems": self.count}}}
 
 
