@@ -128,7 +128,8 @@ class Filter(Protocol):
     * `changed_fields`: "prompt", "response" or "prompt+response", whichever differ from the parent's, and ""
       when none does; a row without a parent has those of its fields that are not null;
     * `changed`, `parent_changed`: the text of those fields and the parent's text of the same fields, joined
-      by a newline ("" when nothing changed; `parent_changed` null without a parent).
+      by a newline ("" when nothing changed; `parent_changed` null without a parent); of a row with a conversation
+      (`messages`) followed by what is said between the prompt and the response.
 
     A frame of pictures has the columns of `augment.records.PICTURE` too, and `parent_image`, `parent_mask`,
     `parent_label`, `parent_caption`, null for a row without a parent among the seeds. Pictures and masks are names in

@@ -7,6 +7,7 @@ from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
+import orjson
 import polars as pl
 
 from augment.errors import RecipeError
@@ -178,7 +179,7 @@ def with_parents(frame: pl.DataFrame, context: Context) -> pl.DataFrame:
             ignore_nulls=True,
         )
 
-    return joined.with_columns(
+    told = joined.with_columns(
         pl.concat_str(
             *(pl.when(differs).then(pl.lit(name)) for name, differs in changed.items()),
             separator="+",
@@ -187,6 +188,19 @@ def with_parents(frame: pl.DataFrame, context: Context) -> pl.DataFrame:
         of_changed("").alias("changed"),
         pl.when(~orphan).then(of_changed("parent_")).alias("parent_changed"),
     )
+    if told.schema.get("messages") != pl.String or not told["messages"].count():
+        return told
+    between = told["messages"].map_elements(_between, return_dtype=pl.String)
+    return told.with_columns(pl.concat_str("changed", between.alias("_between"), separator="\n", ignore_nulls=True))
+
+
+def _between(messages: str) -> str | None:
+    """What is said in a conversation between its first turn and its last, which are the prompt and the response."""
+    try:
+        turns = [each["content"] for each in orjson.loads(messages)]
+        return "\n".join(turns[1:-1]) or None
+    except (orjson.JSONDecodeError, KeyError, TypeError):  # a file's own column of that name
+        return None
 
 
 def _looked_up(frame: pl.DataFrame, seeds: pl.DataFrame, wanted: Mapping[str, str]) -> pl.DataFrame:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 
+import polars as pl
 import pytest
 
 from augment.errors import RecipeError
@@ -14,6 +15,8 @@ from augment.pipeline import curate
 from augment.plan import open_plan
 from augment.recipe import read_recipe
 from augment.records import Rejected, Row
+from filters import Context
+from filters.chain import chain_of, with_parents
 from finetune.rows import open_rows
 from tests.candidates import asked_and_made, made
 from tests.server import serve
@@ -149,3 +152,29 @@ def test_a_run_exports_and_trains_on_whole_conversations(place, augment):
     learned = sorted(tuple(content for _, content in item.turns) for item in open_rows("run").items)
     assert learned == sorted(tuple(turn["content"] for turn in each) for each in lines)
     assert curated(done).filter(curated(done)["generator"] == "seed")["messages"].null_count() == 12
+
+
+@pytest.mark.parametrize(
+    ("turn", "dropped_by"),
+    [("我的身份证号是11010519491231002X，您记一下。", "pii"), ("没有别的不舒服。", None)],
+)
+def test_filters_read_every_turn(turn, dropped_by):
+    said = (*SAID[:4], turn, *SAID[5:])
+    row = made(Dialogue(), ROW, rounds(said))
+    frame = pl.DataFrame(
+        {"id": ["v"], "parents": [["r1"]], "generator": ["dialogue"], "prompt": [row.prompt]}
+        | {"response": [row.response], "label": [row.label], "messages": [row.messages]},
+    )
+    parent = pl.DataFrame({"id": ["r1"], "prompt": [ROW.prompt], "response": [ROW.response], "label": ["cardio"]})
+    sifted = chain_of(["pii"]).sift(frame, Context(seeds=parent, exam=parent.clear()))
+    assert sifted["dropped_by"].to_list() == [dropped_by]
+
+
+def test_another_column_of_that_name_is_let_alone():
+    frame = pl.DataFrame(
+        {"id": ["v", "w"], "parents": [["r"], ["r"]], "generator": ["g", "g"], "prompt": ["甲乙", "丙"]}
+        | {"response": ["丁", None], "label": [None, None], "messages": ["no JSON", "{}"]},
+        schema_overrides={"label": pl.String},
+    )
+    seeds = frame.select("id", "prompt", "response", "label").clear()
+    assert with_parents(frame, Context(seeds=seeds, exam=seeds))["changed"].to_list() == ["甲乙\n丁", "丙"]
