@@ -218,6 +218,7 @@ class _Loaded:
         """Hands it to vLLM; the reply if it cannot be answered."""
         from jinja2 import TemplateError
         from vllm import SamplingParams
+        from vllm.exceptions import VLLMValidationError
         from vllm.inputs import tokens_input
         from vllm.sampling_params import RequestOutputKind, StructuredOutputsParams
 
@@ -242,7 +243,7 @@ class _Loaded:
                 output_kind=RequestOutputKind.FINAL_ONLY,
             )
             self.engine.add_request(str(number), tokens_input(ids), params, lora_request=self.lora)
-        except ValueError as error:
+        except (VLLMValidationError, ValueError) as error:
             if not held:
                 return [(number, _failed(request, f"vLLM refuses it: {_told(error)}"))]
             return self._again(number, request, _told(error))
@@ -314,6 +315,7 @@ def _load(base: Base, adapter: Path | None, most: int) -> _Loaded:
         max_model_len=-1,  # the model's own, or what of it fits into memory
         max_num_seqs=most,
         enable_prefix_caching=True,
+        enable_chunked_prefill=not cpu,  # there a part of a prompt ends vLLM where a seed is given (0.32)
         # Compact JSON: where white space is free, a small model may write nothing else until its tokens are spent.
         structured_outputs_config=StructuredOutputsConfig(backend="xgrammar", disable_any_whitespace=True),
         use_tqdm_on_load=False,
