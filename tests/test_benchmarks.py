@@ -23,9 +23,19 @@ NAMES = (
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_benchmark_is_correct_at_its_smallest_size(name: str, tmp_path: Path) -> None:
-    written = tmp_path / "result.json"
-    command = [sys.executable, "-m", f"tests.benchmarks.{name}", "--smallest", "--json", str(written)]
-    done = subprocess.run(command, cwd=ROOT, env=dict(os.environ), capture_output=True, text=True, timeout=120)
+    correct(name, sys.executable, tmp_path)
+
+
+@pytest.mark.skipif("AUGMENT_VLLM_PYTHON" not in os.environ, reason="it names no environment with vLLM")
+def test_the_benchmark_of_vllm_is_correct_at_its_smallest_size(tmp_path: Path) -> None:
+    correct("vllm", os.environ["AUGMENT_VLLM_PYTHON"], tmp_path)
+
+
+def correct(name: str, python: str, place: Path) -> None:
+    written = place / "result.json"
+    command = [python, "-m", f"tests.benchmarks.{name}", "--smallest", "--json", str(written)]
+    settings = {**os.environ, "VLLM_CACHE_ROOT": str(place / "cache"), "VLLM_CONFIG_ROOT": str(place / "config")}
+    done = subprocess.run(command, cwd=ROOT, env=settings, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stdout + done.stderr
     result = json.loads(written.read_text("utf-8"))
     assert result["rows"]

@@ -9,11 +9,12 @@ the engine `openai`. The model is tiny, so that what surrounds it weighs more th
 
 from __future__ import annotations
 
+import argparse
 import os
 import random
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "1")
@@ -28,6 +29,8 @@ from tests.benchmarks.seeds import write_seeds
 from tests.finetune.bases import save_base
 from tests.vllm_server import environment, served
 
+Way = Callable[[Sequence[Request]], list[int]]
+"""Answers requests; the tokens of each answer."""
 TARGET = 0.95
 SHAPE = {"hidden_size": 256, "intermediate_size": 512, "num_hidden_layers": 4, "head_dim": 64, "initializer_range": 0.2}
 
@@ -40,7 +43,7 @@ def questions(folder: Path, count: int) -> list[Request]:
     return [Request(f"r{n}", "g", 0, each, "t@1", n, max_tokens=rng.randint(20, 120)) for n, each in enumerate(asked)]
 
 
-def directly(model: Path, concurrency: int) -> Callable[[Sequence[Request]], list[int]]:
+def directly(model: Path, concurrency: int) -> Way:
     """vLLM's own class: the tokens of each answer."""
     from vllm import LLM, SamplingParams
 
@@ -66,7 +69,7 @@ def directly(model: Path, concurrency: int) -> Callable[[Sequence[Request]], lis
     return answer
 
 
-def through(engine: Vllm | OpenAI, result: Result) -> Callable[[Sequence[Request]], list[int]]:
+def through(engine: Vllm | OpenAI, result: Result) -> Way:
     """One of our engines: the tokens of each answer."""
 
     def answer(requests: Sequence[Request]) -> list[int]:
@@ -78,19 +81,23 @@ def through(engine: Vllm | OpenAI, result: Result) -> Callable[[Sequence[Request
     return answer
 
 
-def race(ways: Iterable[tuple[str, Callable[[Sequence[Request]], list[int]]]], asked: list[Request], args) -> list:
-    """Each way's rows a second and tokens a second, one after the other for each repeat; the first is not counted."""
-    ways = list(ways)
-    found: dict[str, list[tuple[float, float]]] = {name: [] for name, _ in ways}
+def race(ways: Mapping[str, Way], asked: list[Request], args: argparse.Namespace) -> list[dict[str, float | str]]:
+    """Each way's speed and this process's processor time a row, in turn for each repeat; the first is not counted."""
+    found: dict[str, list[tuple[float, float, float]]] = {name: [] for name in ways}
     for turn in range(args.repeats + 1):
         chosen = asked[turn * args.rows : (turn + 1) * args.rows]
-        for name, answer in ways if turn % 2 else reversed(ways):
-            begun = time.perf_counter()
-            said = answer(chosen)
-            seconds = time.perf_counter() - begun
+        for name in ways if turn % 2 else reversed(ways):
+            begun, busy = time.perf_counter(), time.process_time()
+            said = ways[name](chosen)
+            seconds, busy = time.perf_counter() - begun, time.process_time() - busy
             if turn:
-                found[name].append((len(chosen) / seconds, sum(said) / seconds))
-    return [(name, median(each for each, _ in runs), median(each for _, each in runs)) for name, runs in found.items()]
+                found[name].append((len(chosen) / seconds, sum(said) / seconds, 1000 * busy / len(chosen)))
+    columns = ("rows/s", "tokens/s", "cpu ms/row")
+    return [
+        {"engine": name, "rows": args.rows, "conc": args.concurrency}
+        | {column: median(values) or 0.0 for column, values in zip(columns, zip(*runs, strict=True), strict=True)}
+        for name, runs in found.items()
+    ]
 
 
 def main(argv: list[str] | None = None) -> Result:
@@ -107,19 +114,18 @@ def main(argv: list[str] | None = None) -> Result:
         asked = questions(folder, args.rows * (args.repeats + 1))
         options = EngineOptions(concurrency=args.concurrency)
         ours = Vllm.open(str(model), options)
-        rows = race([("vllm", through(ours, result)), ("LLM.chat", directly(model, args.concurrency))], asked, args)
+        ways = {"vllm": through(ours, result), "LLM.chat": directly(model, args.concurrency)}
+        result.rows = race(ways, asked, args)
         ours.release()
         if args.served:
             more = ["--max-num-seqs", str(args.concurrency), "--no-enable-chunked-prefill"]
             with served(sys.executable, model, environment(folder), folder, *more) as url:
                 engine = OpenAI.open("", EngineOptions(base_url=f"{url}/v1", concurrency=args.concurrency))
-                rows += race([("openai, served", through(engine, result))], asked, args)
-    alone = next(speed for name, speed, _ in rows if name == "LLM.chat")
-    result.rows = [
-        {"engine": name, "rows": args.rows, "conc": args.concurrency, "rows/s": speed, "tokens/s": tokens}
-        | {"of LLM.chat": speed / alone, "target": TARGET if name == "vllm" else None}
-        for name, speed, tokens in rows
-    ]
+                result.rows += race({"openai, served": through(engine, result)}, asked, args)
+    speeds = {row["engine"]: row["rows/s"] for row in result.rows}
+    for row in result.rows:
+        row["of LLM.chat"] = row["rows/s"] / speeds["LLM.chat"]
+        row["target"] = TARGET if row["engine"] == "vllm" else None
     result.code = result.finish(args)
     return result
 
