@@ -100,7 +100,6 @@ class CodeRows:
     def extend(self, texts: CodePoints, kept: NDArray[np.bool_]) -> None:
         """Append texts at the next positions, those that are `kept`; the others, and empty ones, are none."""
         some, largest = texts.lengths > 0, np.zeros(len(texts), dtype=np.uint32)
-        kept = kept & some
         if some.any():
             largest[some] = np.maximum.reduceat(texts.code, texts.starts[some])
         number = (largest >= 1 << 8).astype(np.int64) + (largest >= 1 << 16)

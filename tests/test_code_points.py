@@ -44,8 +44,8 @@ def test_spans_of_no_length_have_no_places():
 def test_rows_of_every_width_are_kept_and_read_in_any_order():
     rows = CodeRows()
     rows.extend(points(*TEXTS), np.array([True, True, False, True, True]))
-    rows.extend(points("", "x", "头疼"), np.ones(3, dtype=np.bool_))
-    expected = ["感冒", "", "", "𠮷野家", "é", "", "x", "头疼"]
+    rows.extend(points("", "x", "头疼😀"), np.ones(3, dtype=np.bool_))
+    expected = ["感冒", "", "", "𠮷野家", "é", "", "x", "头疼😀"]
     order = np.array([7, 3, 0, 6, 2, 4, 1, 5, 3])
     assert len(rows) == 8 and rows.take(order).strings() == [expected[at] for at in order]
     assert rows.present(np.arange(8)).tolist() == [bool(text) for text in expected]

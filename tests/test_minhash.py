@@ -141,9 +141,12 @@ def test_two_windows_have_one_hash_only_if_they_are_the_same(n):
     assert len(set(zip(windows, hashes.tolist(), strict=False))) == len(set(windows)) == len(set(hashes[:-1].tolist()))
 
 
-def test_what_is_given_at_once_is_looked_up_in_parts(monkeypatch):
-    texts = variants(300, seed=3)
-    expected = run(texts, len(texts))
+@pytest.mark.parametrize("groups", ["both", "within"])
+def test_what_is_given_at_once_is_looked_up_in_parts(monkeypatch, groups):
+    texts, group = pl.Series(variants(300, seed=3)), np.arange(300, dtype=np.uint64) % 3
+    expected = NearIndex(groups=groups).match(texts, group=group)
     monkeypatch.setattr("filters.minhash._CHARACTERS", 1 << 12)
     monkeypatch.setattr("filters.minhash._TEXTS", 1 << 5)
-    assert run(texts, len(texts)) == expected
+    position, score = NearIndex(groups=groups).match(texts, group=group)
+    assert (position >= 0).sum() > 20
+    assert position.tolist() == expected[0].tolist() and score.tolist() == expected[1].tolist()

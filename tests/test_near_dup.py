@@ -125,7 +125,15 @@ def test_groups_are_kept_apart_whatever_the_batch_size(groups, size):
 
 @pytest.mark.parametrize(
     ("text", "expected"),
-    [("感冒了吃aspirin", True), ("take aspirin 感冒", False), ("кашель", False), ("ไข้หวัด", False), ("𠮷野家", True)],
+    [
+        ("感冒了吃aspirin", True),
+        ("感冒abcdefg", True),
+        ("感冒abcdefgh", False),
+        ("take aspirin 感冒", False),
+        ("кашель", False),
+        ("ไข้หวัด", False),
+        ("𠮷野家", True),
+    ],
 )
 def test_a_text_is_dense_when_most_of_it_is_chinese_japanese_or_korean(text, expected):
     assert dense(CodePoints.of(pl.Series([text, "", "かぜ", "감기"]))).tolist() == [expected, False, True, True]
