@@ -6,12 +6,13 @@ from typing import Any
 
 import orjson
 
-from augment.asking import exemplars
-from augment.generators import Generator, drafts
+from augment.asking import Steps, exemplars
+from augment.engines.echo import answer
+from augment.generators import Generator, drafts, steps
 from augment.language import tokens_of
 from augment.plan import Plan
 from augment.quota import Quota
-from augment.records import Rejected, Request, Row
+from augment.records import Rejected, Reply, Request, Row
 
 SAMPLE = 50
 """Records whose prompts are rendered to estimate tokens."""
@@ -24,30 +25,45 @@ def _answer_tokens(row: Row, request: Request) -> float:
     return sum(tokens_of(text) for name, text in texts.items() if name in asked)
 
 
-def _asked(plan: Plan, generator: Generator, row: Row) -> Request | Rejected:
-    """The first thing that is asked about a row: of the LLM where it writes something before a picture is drawn."""
+def _asked(plan: Plan, generator: Generator, row: Row) -> tuple[list[Request], float]:
+    """What is asked about a row, and the tokens of the answers.
+
+    Of an LLM that writes something before a picture is drawn that alone; of a generator that asks in several steps all
+    of them, as if an `echo` answered.
+    """
     seen = exemplars(plan, row, generator, 0)
+    if steps(generator):
+        way, told = Steps(plan, row, generator, 0, seen), 0.0
+        while asked := way.open:
+            texts = {each.key: answer(each.messages, each.schema, each.seed) for each in asked}
+            told += sum(tokens_of(text) for text in texts.values())
+            way.advance({key: Reply(key, text) for key, text in texts.items()})
+        return way.asked, told
     found = generator.draft(row, 0, seen) if drafts(generator) and plan.recipe.llm else None
     if found is None:
         found = generator.ask(row, 0, seen)
-    return plan.addressed(generator, found) if isinstance(found, Request) else found
+    if isinstance(found, Rejected):
+        return [], 0.0
+    request = plan.addressed(generator, found)
+    return [request], _answer_tokens(row, request)
 
 
 def forecast(plan: Plan) -> dict[str, Any]:
     """The plan in numbers and one rendered request a generator. Estimates assume that every candidate is kept."""
     rows = list(plan.records.records(range(min(SAMPLE, len(plan.seeds)))))
     engine = getattr(plan.recipe, "engine", None)
-    tokens_in = tokens_out = 0.0
+    tokens_in = tokens_out = each_asks = 0.0
     examples = []
     for place, generator in enumerate(plan.generators):
-        requests = [each for row in rows if isinstance(each := _asked(plan, generator, row), Request)]
+        share = plan.turns.count(place) / len(plan.turns)
+        found = [_asked(plan, generator, row) for row in rows]
+        requests = [each for asked, _ in found for each in asked]
+        each_asks += share * max(1.0, len(requests) / len(rows))
         if not requests:
             continue
-        share = plan.turns.count(place) / len(plan.turns)
-        asked = sum(tokens_of(content) for each in requests for _, content in each.messages) / len(rows)
-        wanted = sum(_answer_tokens(row, each) for row, each in zip(rows, requests, strict=False)) / len(rows)
-        tokens_in += plan.total * share * asked
-        tokens_out += plan.total * share * wanted
+        words = sum(tokens_of(content) for each in requests for _, content in each.messages) / len(rows)
+        tokens_in += plan.total * share * words
+        tokens_out += plan.total * share * sum(told for _, told in found) / len(rows)
         first = requests[0]
         example: dict[str, Any] = {"generator": first.generator, "template": first.template}
         if first.messages:
@@ -62,8 +78,8 @@ def forecast(plan: Plan) -> dict[str, Any]:
         "seeds": len(plan.seeds),
         "exam": len(plan.exam),
         "target": plan.total,
-        "requests": plan.total,
-        "requests_at_most": int(Quota.of(plan).cap.sum()),
+        "requests": round(plan.total * each_asks),
+        "requests_at_most": round(int(Quota.of(plan).cap.sum()) * each_asks),
         "llm": plan.recipe.llm,
         **({"engine": engine} if plan.pictured else {}),
         "tokens_in": round(tokens_in) if plan.recipe.llm else 0,

@@ -24,3 +24,13 @@ def test_an_incremental_dry_run_says_that_it_counts_what_is_carried_over(place):
     source = seeds(place, 4)
     assert "not asked again" in to_text(forecast(plan_of(source=source, n="2x", incremental=True)))
     assert "not asked again" not in to_text(forecast(plan_of(source=source, n="2x")))
+
+
+@pytest.mark.parametrize(("generators", "each"), [("paraphrase+answer", 2), ("backtranslate", 2), ("paraphrase", 1)])
+def test_all_steps_of_a_candidate_are_counted(place, generators, each):
+    source = seeds(place, 20)
+    found = forecast(plan_of(source=source, n="3x", generators=generators))
+    assert found["requests"] == 60 * each
+    assert found["requests_at_most"] == 180 * each
+    alone = forecast(plan_of(source=source, n="3x", generators="paraphrase"))
+    assert each == 1 or found["tokens_in"] > 1.5 * alone["tokens_in"]
