@@ -20,10 +20,11 @@ from filters.buckets import Buckets
 from filters.code_points import CodePoints, CodeRows, spans
 
 BANDS, ROWS = 25, 5
+
 _GOLDEN = 0x9E3779B97F4A7C15
 _CACHED = 1 << 15  # characters whose windows are hashed, n-grams that are sorted, at a time: they stay in cache
 _TEXTS, _CHARACTERS = 1 << 14, 1 << 23  # looked up at a time, so that memory does not grow with what is given at once
-_BATCH = 1 << 18  # characters, or n-grams of candidate pairs, held at a time
+_BATCH = 1 << 18  # n-grams put into bins at a time
 _RUN = 256  # values that numpy sorts without branches, where it can
 _PAIR_BITS = 44  # of an n-gram's hash when sets are compared: about one wrong n-gram in 10^8 pairs
 
@@ -183,9 +184,7 @@ def jaccard(hashes: _Hashes, counts: _Ints, left: _Ints, right: _Ints) -> NDArra
 class NearIndex:
     """The rows seen so far; each new row goes only against earlier rows that were kept.
 
-    What it finds does not depend on how rows are cut into batches. It holds 8 bytes a band and row (half a key,
-    half the row's position) in sorted segments, merged when they are about as long as the next, and the text
-    of rows kept. Half a key is enough: what it mistakes for a bucket-mate, the exact check turns down.
+    What it finds does not depend on how rows are cut into batches. Besides the buckets it holds the texts of rows kept.
     """
 
     threshold: float = 0.7
