@@ -14,7 +14,10 @@ from augment.engines.transformers import Transformers
 from augment.errors import FinetuneError
 from augment.records import Request
 from augment.sources import open_source
+from finetune import adapters
 from tests.finetune.bases import save_base
+from tests.finetune.greedy import load
+from tests.finetune.models import train
 
 torch.set_num_threads(1)
 
@@ -189,3 +192,14 @@ def test_a_run_is_augmented_with_it(augment, base, place):
 def test_no_such_model_is_one_line():
     with pytest.raises(FinetuneError, match="no model folder /nowhere"):
         open_engine("transformers:/nowhere", EngineOptions())
+
+
+def test_an_adapter_is_named_after_its_model(base, tmp_path):
+    adapter = adapters.TABLE.load("lora")(rank=4, alpha=8)
+    train(adapter.attach(load(base)), lr=1e-2).save_pretrained(tmp_path / "mine")
+    named = open_engine(f"transformers:{base}+{tmp_path / 'mine'}", EngineOptions())
+    given = Transformers.open(str(base), EngineOptions(), tmp_path / "mine")
+    assert (named.model, named.revision) == (given.model, given.revision) == ("base+mine", given.revision)
+    requests = asked(3)
+    said = [[reply.text for reply in engine.generate(requests)] for engine in (named, given)]
+    assert said[0] == said[1] != [answered(base, requests)[each.key] for each in requests]

@@ -18,8 +18,7 @@ import torch
 from transformers import AutoTokenizer
 
 from augment.engines import EngineOptions, open_engine
-from augment.engines.transformers import Transformers
-from augment.engines.vllm import _parted
+from augment.engines.transformers import Transformers, parted
 from augment.errors import RecipeError
 from finetune import adapters
 from finetune.export import export
@@ -222,7 +221,7 @@ def test_without_vllm_the_extra_is_named():
 def test_an_adapter_is_told_from_its_base(tmp_path):
     odd, base = tmp_path / "my+lora", tmp_path / "base+it"
     odd.mkdir(), base.mkdir()
-    assert _parted("owner/name") == ("owner/name", None)
-    assert _parted(str(base)) == (str(base), None)
-    assert _parted(f"{base}+{odd}") == (str(base), odd)
-    assert _parted("owner/name+/nowhere") == ("owner/name", Path("/nowhere"))
+    assert parted("owner/name") == ("owner/name", None)
+    assert parted(str(base)) == (str(base), None)
+    assert parted(f"{base}+{odd}") == (str(base), odd)
+    assert parted("owner/name+/nowhere") == ("owner/name", Path("/nowhere"))

@@ -35,7 +35,7 @@ _ENDS = (("A.factor", 1), ("A.weight", 1), ("B.factor", 0), ("B.weight", 0))
 
 @dataclass(eq=False)
 class Transformers:
-    """A model in this process, CPU or GPU: transformers:FOLDER or transformers:owner/name."""
+    """A model in this process, CPU or GPU: transformers:FOLDER or owner/name, and +ADAPTER for an adapter on it."""
 
     name: ClassVar[str] = "transformers"
     model: str
@@ -60,6 +60,8 @@ class Transformers:
             from finetune.model import open_base
         from finetune.saved import read
 
+        if adapter is None:
+            model, adapter = parted(model)
         base = open_base(model)
         name, revision = Path(model).name if Path(model).is_dir() else model, base.revision
         if adapter is not None:
@@ -182,6 +184,15 @@ def adapted(revision: str, adapter: Path) -> str:
     with (adapter / WEIGHTS).open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     return fingerprint(revision, digest, (adapter / "adapter_config.json").read_text("utf-8"))[:16]
+
+
+def parted(model: str) -> tuple[str, Path | None]:
+    """MODEL and its ADAPTER of MODEL+ADAPTER; either may have a + in its own name."""
+    if "+" not in model or Path(model).expanduser().is_dir():
+        return model, None
+    places = [place for place, letter in enumerate(model) if letter == "+"]
+    found = next((each for each in places if Path(model[each + 1 :]).expanduser().is_dir()), places[0])
+    return model[:found], Path(model[found + 1 :]).expanduser()
 
 
 def check_fit(saved: Saved, base: Base) -> None:

@@ -32,7 +32,7 @@ from augment.engines import EngineOptions, Keep, forget
 from augment.engines.chat import complaint
 from augment.engines.prompts import blind, prompt_ids, too_long, turn_end
 from augment.engines.slots import Answer, Slots
-from augment.engines.transformers import adapted, check_fit
+from augment.engines.transformers import adapted, check_fit, parted
 from augment.errors import AugmentError, EngineError, needs
 from augment.records import Reply, Request
 
@@ -97,7 +97,7 @@ class Vllm:
         from finetune.saved import read
 
         if adapter is None:
-            model, adapter = _parted(model)
+            model, adapter = parted(model)
         base = open_base(model)
         name, revision = Path(model).name if Path(model).is_dir() else model, base.revision
         if adapter is None:
@@ -328,15 +328,6 @@ def _load(base: Base, adapter: Path | None, most: int) -> _Loaded:
         engine.add_lora(lora)
     end = turn_end(tokenizer)
     return _Loaded(engine, tokenizer, int(engine.model_config.max_model_len), [] if end is None else [end], lora)
-
-
-def _parted(model: str) -> tuple[str, Path | None]:
-    """MODEL and its ADAPTER of MODEL+ADAPTER; either may have a + in its own name."""
-    if "+" not in model or Path(model).expanduser().is_dir():
-        return model, None
-    places = [place for place, letter in enumerate(model) if letter == "+"]
-    found = next((each for each in places if Path(model[each + 1 :]).expanduser().is_dir()), places[0])
-    return model[:found], Path(model[found + 1 :]).expanduser()
 
 
 def _served(adapter: Path) -> Path:
