@@ -180,7 +180,7 @@ def test_what_was_paid_for_in_vain_is_not_paid_for_again(place, augment):
         before = len(server.log())
         again = json.loads(augment(*words(server, place, "--json")).out)
         assert len(server.log()) == before
-    volatile = ("requests_sent", "replies_reused", "tokens_in", "tokens_out", "seconds")
+    volatile = ("structured", "requests_sent", "replies_reused", "tokens_in", "tokens_out", "seconds")
     assert {**first, **dict.fromkeys(volatile)} == {**again, **dict.fromkeys(volatile)}
 
 
