@@ -139,8 +139,8 @@ def test_a_slow_answer_holds_its_own_slot_only(seen):
 
 @with_vllm
 def test_prompts_that_fill_a_step_are_not_cut(seen):
-    assert all(each["error"] is None and each["tokens_in"] > 900 for each in seen["full"]["replies"])
-    assert sum(each["tokens_in"] for each in seen["full"]["replies"][:SLOTS]) > 4096
+    """Two of them are more than the 4,096 tokens that a step on the CPU has room for."""
+    assert all(each["error"] is None and each["tokens_in"] > 4096 / 2 for each in seen["full"]["replies"])
 
 
 @with_vllm

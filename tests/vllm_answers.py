@@ -96,7 +96,9 @@ def main() -> None:
     seen["again"] = answered(engine, mixed()[::-1])
     slow = chats(1, max_tokens=300)
     seen["slow"] = answered(engine, [*slow, *chats(31)[1:]])
-    full = [Request(f"f{n}", "g", 0, (("user", "头疼" * 900),), "t@1", seed=n, max_tokens=4) for n in range(6)]
+    full = [
+        Request(f"f{n}", "g", 0, (("user", f"{n}" + "头疼" * 1500),), "t@1", seed=n, max_tokens=4) for n in range(6)
+    ]
     seen["full"] = answered(engine, full)
     seen["near"] = answered(engine, [near(engine)])
     seen["paused"] = paused(engine)
