@@ -226,21 +226,22 @@ def test_the_generators_that_suit_chbench_account_for_every_row(server, augment)
 
 def test_a_server_that_is_killed_and_comes_back_is_asked_for_nothing_twice(server, place):
     """The run waits for it and ends whole; and one that is stopped meanwhile goes on from what it has."""
-    command = [sys.executable, "-m", "augment", *flags(server, n="3x", concurrency=8)]
+    command = [sys.executable, "-m", "augment", *flags(server, n="2x", concurrency=8)]
     runs = {}
     for name in ("waits", "stops"):
         home = {**os.environ, "AUGMENT_HOME": str(place / name), "PYTHONPATH": str(ROOT)}
         runs[name] = [*command, "--out", name], home
-    total = 128 * 3
+    total = 128 * 2
     going = {name: start(*each) for name, each in runs.items()}
-    until(lambda: all(stored(place / name) >= 40 for name in runs))
+    until(lambda: all(stored(place / name) >= 20 for name in runs))
     server.kill()
+    known = {name: stored(place / name) for name in runs}
+    assert all(20 <= each < total for each in known.values())
     going["stops"].send_signal(signal.SIGTERM)
     server.start()
-    _, err = going["stops"].communicate(timeout=60)
+    _, err = going["stops"].communicate(timeout=120)
     assert going["stops"].returncode == 130, err
-    known = {name: stored(place / name) for name in runs}
-    assert all(40 <= each < total for each in known.values())
+    reused = {"waits": 0, "stops": stored(place / "stops")}
     server.ready()
     going["stops"] = start(*runs["stops"])
     for name, process in going.items():
@@ -248,11 +249,10 @@ def test_a_server_that_is_killed_and_comes_back_is_asked_for_nothing_twice(serve
         assert process.returncode == 0, err
         found = json.loads((place / name / "summary.json").read_text("utf-8"))
         accounted(found)
-        reused = 0 if name == "waits" else known[name]
-        assert (found["candidates"], found["failed"], found["replies_reused"]) == (total, 0, reused)
-        assert found["requests_sent"] == total - reused
+        assert (found["candidates"], found["failed"], found["replies_reused"]) == (total, 0, reused[name])
+        assert found["requests_sent"] == total - reused[name]
         assert stored(place / name) == total
-    assert asked(server) == 2 * total - sum(known.values())
+    assert asked(server) <= 2 * total - sum(known.values()), "what was known at the kill is not asked for again"
 
 
 def start(command: list[str], environment: dict[str, str]) -> subprocess.Popen[str]:
