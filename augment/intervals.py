@@ -1,15 +1,19 @@
-"""How sure a number is: 95 % intervals of means, of paired differences and of shares."""
+"""How sure a number is: 95 % intervals of means, of paired differences and of shares.
+
+Resampling and Student's t need scipy, which comes with [evaluate]; all else does not.
+"""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats
 
 LEVEL = 0.95
+Z = NormalDist().inv_cdf((1 + LEVEL) / 2)
 RESAMPLES = 9_999
 BATCH = 2_000_000
 """Numbers drawn at a time: some tens of MB."""
@@ -40,6 +44,8 @@ def bootstrap(values: ArrayLike, seed: int = 0) -> Interval:
         return _single(known)
     if np.ptp(known) == 0:
         return Interval(float(known[0]), float(known[0]), float(known[0]), len(known))
+    from scipy import stats
+
     rng = np.random.default_rng(seed)
     found = stats.bootstrap(
         (known,),
@@ -70,6 +76,8 @@ def students(values: ArrayLike) -> Interval:
     known = _known(values)
     if len(known) < 2:
         return _single(known)
+    from scipy import stats
+
     mean = float(known.mean())
     half = float(stats.t.ppf((1 + LEVEL) / 2, len(known) - 1) * stats.sem(known))
     return Interval(mean, mean - half, mean + half, len(known))
@@ -79,8 +87,18 @@ def share(hits: int, of: int) -> Interval:
     """A share of independent yes-or-no rows, with Wilson's interval (1927), which holds near 0 and 1 too."""
     if of == 0:
         return Interval(math.nan, math.nan, math.nan, 0)
-    found = stats.binomtest(hits, of).proportion_ci(LEVEL, method="wilson")
-    return Interval(hits / of, float(found.low), float(found.high), of)
+    p, z = hits / of, Z * Z / of
+    middle, half = (p + z / 2) / (1 + z), Z * math.sqrt(p * (1 - p) / of + z / (4 * of)) / (1 + z)
+    return Interval(p, max(0.0, middle - half) if hits else 0.0, min(1.0, middle + half) if hits < of else 1.0, of)
+
+
+def normal(values: ArrayLike) -> Interval:
+    """The mean of tens of values or more, with the interval of the normal distribution."""
+    known = _known(values)
+    if len(known) < 2:
+        return _single(known)
+    mean, half = float(known.mean()), Z * float(known.std(ddof=1)) / math.sqrt(len(known))
+    return Interval(mean, mean - half, mean + half, len(known))
 
 
 def rows_for(bound: float, guess: float = 0.5, population: int | None = None) -> int:
@@ -88,8 +106,7 @@ def rows_for(bound: float, guess: float = 0.5, population: int | None = None) ->
 
     n = z² p (1 - p) / bound², with the finite-population correction where `population` rows are all there are.
     """
-    z = float(stats.norm.ppf((1 + LEVEL) / 2))
-    needed = z * z * guess * (1 - guess) / (bound * bound)
+    needed = Z * Z * guess * (1 - guess) / (bound * bound)
     if population is not None:
         needed = needed / (1 + (needed - 1) / population) if needed > 1 else needed
         return min(population, math.ceil(needed))

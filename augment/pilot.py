@@ -14,7 +14,7 @@ import polars as pl
 
 from augment.errors import RecipeError
 from augment.executors import Answer, local
-from augment.intervals import Interval, bootstrap
+from augment.intervals import Interval, normal
 from augment.intervals import share as share_of
 from augment.pipeline import read, sift
 from augment.places import home
@@ -70,7 +70,7 @@ def pilot(
     kept = sifted["dropped_by"].is_null()
     accepted = share_of(int(kept.sum()), len(sifted))
     tokens = sifted.select("tokens_in", "tokens_out").fill_null(0)
-    each = bootstrap((tokens["tokens_in"] + tokens["tokens_out"]).cast(pl.Float64).to_numpy(), plan.recipe.seed)
+    each = normal((tokens["tokens_in"] + tokens["tokens_out"]).cast(pl.Float64).to_numpy())
     most = plan.cap * len(plan.seeds)
 
     def candidates(share: float) -> int:

@@ -6,8 +6,9 @@ import math
 
 import numpy as np
 import pytest
+from scipy import stats
 
-from augment.intervals import Interval, bootstrap, paired, rows_for, share, students
+from augment.intervals import Interval, bootstrap, normal, paired, rows_for, share, students
 
 
 def test_the_bootstrap_agrees_with_the_normal_interval_of_a_large_sample():
@@ -60,3 +61,16 @@ def test_nothing_and_one_value_have_no_interval():
     assert math.isnan(bootstrap([]).mean)
     assert bootstrap([2.0]).mean == 2.0 and math.isnan(bootstrap([2.0]).low)
     assert not bootstrap([2.0]).sure
+
+
+@pytest.mark.parametrize(("hits", "of"), [(0, 1), (1, 1), (0, 20), (20, 20), (3, 7), (411, 900)])
+def test_a_shares_interval_is_wilsons(hits, of):
+    found = stats.binomtest(hits, of).proportion_ci(0.95, method="wilson")
+    assert (share(hits, of).low, share(hits, of).high) == pytest.approx((found.low, found.high), abs=1e-12)
+
+
+def test_a_mean_of_many_has_the_normal_interval():
+    values = np.random.default_rng(0).gamma(2.0, size=200)
+    found = normal(values)
+    low, high = stats.norm.interval(0.95, values.mean(), stats.sem(values))
+    assert (found.low, found.high) == pytest.approx((low, high))

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import orjson
 import pytest
 
@@ -92,3 +95,8 @@ def test_without_an_llm_there_is_nothing_to_ask(place, augment):
         pilot(plan_of(source=seeds(place, 4), llm=None, generators="rules"))
     ran = augment("text", "--source", "seeds.jsonl", "--pilot")
     assert ran.code == 2 and "leave --pilot out" in ran.err
+
+
+def test_it_needs_no_more_than_the_base_installs():
+    code = "import sys; sys.modules['scipy'] = None; sys.modules['sklearn'] = None; import augment.pilot"
+    subprocess.run([sys.executable, "-c", code], check=True)
