@@ -82,6 +82,8 @@ def story(id: str, run: Path | None) -> dict[str, Any]:
         made = ("engine", "model", "revision", "template", "params", "seed", "reply_key", "tokens_in", "tokens_out")
         told["made by"] = {name: row[name] for name in made if row[name] not in (None, "")}
         told["made by"]["params"] = orjson.loads(row["params"])
+        before = told["made by"]["params"].pop("steps", None)
+        told |= {"asked before": [_exchange(key) for key in before]} if before else {}
         told |= _exchange(row["reply_key"])
     if own:
         told["columns"] = own
@@ -166,6 +168,7 @@ def _reviewed(folder: Path, row: dict[str, Any]) -> dict[str, Any]:
 def _content(folder: Path, row: dict[str, Any]) -> dict[str, Any]:
     """What the row holds: texts, and where its pictures are; of a rejected row, in the picture store."""
     told = ("prompt", "response", "label", "caption", "image", "mask", "boxes", "width", "height", "pixels", "negative")
+    told = (*told, *WRITTEN)
     found = {name: row[name] for name in told if row.get(name) is not None}
     for name in {"image", "mask"} & found.keys():
         inside = "/" in found[name]

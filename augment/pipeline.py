@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
+import orjson
 import polars as pl
 
 from augment.ahead import ahead
@@ -245,7 +246,10 @@ def _unfinished(reply: Reply) -> Rejected | None:
 
 
 def _stepped(plan: Plan, steps: Steps) -> dict[str, Any]:
-    """One candidate that was asked for in several steps, as a line: the last request's, all tokens and templates."""
+    """One candidate that was asked for in several steps, as a line: the last request's, with all tokens and templates.
+
+    Its `params` have the reply keys of the steps before, in order, as `steps`.
+    """
     end = steps.end
     if end is None:
         raise AssertionError(f"no reply for {steps.generator.name} k={steps.k} of {steps.record.id}")
@@ -253,6 +257,9 @@ def _stepped(plan: Plan, steps: Steps) -> dict[str, Any]:
     told = {"tokens_in": sum(each.tokens_in for each in steps.replies)}
     told["tokens_out"] = sum(each.tokens_out for each in steps.replies)
     templates = dict.fromkeys(each.template for each in steps.asked)
+    if len(steps.replies) > 1:
+        before = [each.key for each in steps.asked[: len(steps.replies) - 1]]
+        line["params"] = orjson.dumps({**orjson.loads(steps.request.params), "steps": before}).decode()
     return {**line, **(told if steps.replies else {}), "template": " > ".join(templates)}
 
 

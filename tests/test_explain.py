@@ -78,3 +78,16 @@ def test_the_columns_of_a_file_are_not_among_its_scores(augment, place):
     assert told["columns"] == {"cost": 3} and set(told["scores"]) == {"length_prompt", "length_response"}
     lines = augment("explain", id, "--run", run).out.splitlines()
     assert lines[lines.index("columns:") + 1] == "  cost: 3"
+
+
+def test_every_step_of_a_chain_is_told(augment, place):
+    words = ("--source", seeds(place, 4), "--llm", "echo", "--filters", "none", "--n", "1x")
+    augment("text", *words, "--generators", "paraphrase+answer", "--out", "runs/c")
+    row = variant(place, "runs/c")
+    told = json.loads(augment("explain", row["id"], "--run", "runs/c", "--json").out)
+    (before,) = told["asked before"]
+    assert row["prompt"] in before["answered"]["text"]
+    assert f"<question>\n{row['prompt']}\n</question>" in told["asked"]["user"]
+    assert row["response"] in told["answered"]["text"]
+    assert "steps" not in told["made by"]["params"]
+    assert before["answered"]["text"] in augment("explain", row["id"], "--run", "runs/c").out

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-FOREIGN = {"--nproc-per-node", "--enable-lora", "--include", "--tasks"}
+FOREIGN = {"--nproc-per-node", "--enable-lora", "--no-enable-chunked-prefill", "--include", "--tasks"}
 """Flags of torchrun, vLLM and lm_eval (`--include_path`)."""
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text("utf-8")

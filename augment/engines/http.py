@@ -265,6 +265,8 @@ class Client:
                 return failed(request, fault.what)
             if fault.reached or not (rota.alive and len(set(failed_at)) < len(self.servers)):
                 await asyncio.sleep(self._delay(tries, fault, server))
+                if self._drained:
+                    return None
 
     def _url(self, place: int, path: str) -> URL:
         return self._urls.setdefault((place, path), URL(self.servers[place].at(path), encoded=True))
