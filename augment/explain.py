@@ -167,8 +167,8 @@ def _reviewed(folder: Path, row: dict[str, Any]) -> dict[str, Any]:
 
 def _content(folder: Path, row: dict[str, Any]) -> dict[str, Any]:
     """What the row holds: texts, and where its pictures are; of a rejected row, in the picture store."""
-    told = ("prompt", "response", "label", "caption", "image", "mask", "boxes", "width", "height", "pixels", "negative")
-    told = (*told, *WRITTEN)
+    texts = ("prompt", "response", "label", *WRITTEN, "caption")
+    told = (*texts, "image", "mask", "boxes", "width", "height", "pixels", "negative")
     found = {name: row[name] for name in told if row.get(name) is not None}
     for name in {"image", "mask"} & found.keys():
         inside = "/" in found[name]
