@@ -41,7 +41,7 @@ SERVED_AT_ONCE = 8
 """Pictures that a server is asked for at once unless the user says more: many draw one after the other, in seconds."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EngineOptions:
     """What a user may say about an engine besides its model; `timeout` in seconds for one answer.
 

@@ -36,7 +36,7 @@ def candidates(recipe: EvaluationRecipe, exam: Exam) -> list[Candidate]:
 
 
 def _named(recipe: EvaluationRecipe, exam: Exam) -> Iterator[Candidate]:
-    options = EngineOptions(recipe.base_url, recipe.concurrency, recipe.timeout)
+    options = EngineOptions(base_url=recipe.base_url, concurrency=recipe.concurrency, timeout=recipe.timeout)
     if recipe.base is not None or recipe.adapter:
         from augment.engines.transformers import Transformers
 

@@ -106,7 +106,9 @@ def open_judge(recipe: EvaluationRecipe) -> Judge:
     Raises:
         RecipeError, EngineError: there is no such engine, or it cannot be reached.
     """
-    options = EngineOptions(recipe.judge_url or recipe.base_url, recipe.concurrency, recipe.timeout)
+    options = EngineOptions(
+        base_url=recipe.judge_url or recipe.base_url, concurrency=recipe.concurrency, timeout=recipe.timeout
+    )
     engine = open_engine(recipe.judge or "", options)
     return Judge(engine, recipe.judge_sees, recipe.votes, recipe.heat, recipe.max_tokens, recipe.seed)
 
