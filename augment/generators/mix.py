@@ -193,7 +193,7 @@ def _schema(labels: Sequence[str]) -> dict[str, Any]:
         "required": list(labels),
         "additionalProperties": False,
     }
-    text = {"type": "string", "minLength": 1}
+    text = {"type": "string"}
     return {
         "type": "object",
         "properties": {"text": text, "label": {"type": "string", "enum": list(labels)}, "shares": shares},
