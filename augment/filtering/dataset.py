@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import orjson
 import polars as pl
 
 from augment.errors import RecipeError
@@ -96,7 +97,7 @@ class Dataset:
         had = {each["name"]: each["settings"] for each in self.scored}
         found = []
         for told, each in zip(chain.record, chain.filters, strict=True):
-            name, now = told["name"], told["settings"]
+            name, now = told["name"], orjson.loads(orjson.dumps(told["settings"]))  # as a manifest has it: no tuples
             decisive = now.keys() - {limit.split()[-1] for limits in limits_of(each).values() for limit in limits}
             if name in had and all(had[name].get(key, _NOTHING) == now[key] for key in decisive):
                 found.append(name)

@@ -16,7 +16,7 @@ from augment.errors import AugmentError, RunError
 from augment.filtering.dataset import BEFORE, BLOCK, Dataset
 from augment.lineage import REJECTED_ROWS, ROWS, parent_of
 from augment.manifest import holds_pictures, manifest_of
-from augment.records import CONTENT, POSITION, REVIEWED, SCHEMA, VERDICT
+from augment.records import CONTENT, POSITION, REVIEWED, SCHEMA, VERDICT, WRITTEN
 from augment.reopen import beside_exam, further_exams, reopened, without_exam_copies
 from augment.review.guard import GUARD
 from augment.sources import open_source
@@ -48,7 +48,7 @@ def of_run(folder: Path, path: Path | None = None, exam: str | None = None) -> D
     rejected = pl.scan_parquet(folder / REJECTED_ROWS, glob=False)
     scored = manifest.get("filters") or _record(manifest)
     schema = rejected.collect_schema()
-    own = {name: schema[name] for name in schema if name in REVIEWED or name in manifest.get("columns", ())}
+    own = {name: schema[name] for name in schema if name in (*REVIEWED, *WRITTEN, *manifest.get("columns", ()))}
     columns = {**SCHEMA, **own, **_scores(scored, schema)}
     further = open_source(exam, holdout=0.0).seeds if exam else pl.DataFrame(schema=SCHEMA)
     alone = "columns" in manifest  # it was made from a file, whose rows are nobody's variants

@@ -280,3 +280,20 @@ def test_a_seed_that_is_in_a_later_exam_goes_with_all_its_variants(augment, plac
     again = json.loads(augment("filter", place / done["path"], "--set", "length.max_prompt=3000", "--json").out)
     assert again["kept"] == done["kept"], "the exam is remembered"
     assert reopened(manifest_of(place / again["path"]))[1]["prompt"].to_list()[-1] == seed["prompt"]
+
+
+def test_what_a_generator_added_stays_and_facts_are_not_scored_again(augment, place):
+    words = ("--source", seeds(place, 6), "--llm", "echo", "--generators", "dialogue", "--n", "1x")
+    assert augment("text", *words, "--filters", "facts", "--out", "talks").code in (0, 1)
+    before = pl.concat(
+        [pl.read_parquet(place / "talks" / name) for name in ("curated/train.parquet", "rejected.parquet")],
+        how="diagonal",
+    ).filter(pl.col("messages").is_not_null())
+    assert len(before)
+    ran = augment("filter", "talks", "--filters", "facts", "--set", "facts.check_drugs=false", "--out", "again")
+    assert "scores every row anew" not in ran.err
+    after = pl.concat(
+        [pl.read_parquet(place / "again" / name) for name in ("curated/train.parquet", "rejected.parquet")],
+        how="diagonal",
+    )
+    assert set(after["messages"].drop_nulls()) == set(before["messages"])
