@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import polars as pl
 
-from augment.generators import Drafting, Generator, Stepping, answers_itself, drafts, steps
+from augment.generators import Asking, Drafting, Generator, Stepping, answers_itself, drafts, steps
 from augment.records import FINISHED, Rejected, Reply, Request, Row, fingerprint, seed_for
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ class Ask(NamedTuple):
     """
 
     record: Row
-    generator: Generator
+    generator: Asking
     request: Request
     instead: Reply | Rejected | None = None
     steps: Steps | None = None
@@ -108,7 +108,7 @@ def walk(some: Sequence[Steps], lookup: Callable[[Iterable[Request]], Mapping[st
         moving = [each for each in moving if each.advance(known)]
 
 
-def nothing(record: Row, generator: Generator, k: int) -> Request:
+def nothing(record: Row, generator: Asking, k: int) -> Request:
     """A request that asks nothing, for a candidate that nothing is asked for."""
     return Request(record.id, generator.name, k, (), "", seed_for(record.id, generator.name, k))
 

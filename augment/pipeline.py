@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, cast
 
 import orjson
 import polars as pl
@@ -22,7 +22,7 @@ from augment.budget import Budget, within
 from augment.errors import Interrupted
 from augment.executors import Answer, Answered, answering, local
 from augment.executors.local import drafts_of
-from augment.generators import Generator, answers_itself
+from augment.generators import Asking, Generator, answers_itself
 from augment.images.store import pictures
 from augment.lineage import carried
 from augment.places import home
@@ -264,7 +264,7 @@ def _stepped(plan: Plan, steps: Steps) -> dict[str, Any]:
 
 
 def _line(
-    plan: Plan, record: Row, generator: Generator, request: Request, reply: Reply | Rejected | Row
+    plan: Plan, record: Row, generator: Asking, request: Request, reply: Reply | Rejected | Row
 ) -> dict[str, Any]:
     """One candidate as a line of the candidates' frame; a `Row` has been read already."""
     line: dict[str, Any] = {
@@ -290,7 +290,7 @@ def _line(
         reason, _, detail = reply.error.partition(": ")
         return {**line, "id": request.key[:16], "dropped_by": FAILED, "reason": reason, "detail": detail}
     unfinished = None if answers_itself(generator) else _unfinished(reply)
-    made = unfinished or generator.read(record, reply)
+    made = unfinished or cast("Generator", generator).read(record, reply)  # one in steps has concluded
     if isinstance(made, Rejected):
         verdict = {"dropped_by": "reply", "reason": made.reason, "detail": reply.text[:500]}
         return {**line, "id": request.key[:16], **verdict}

@@ -15,7 +15,7 @@ import polars as pl
 from augment.asking import Ask, Seeds, asks, words
 from augment.engines import Engine, EngineOptions, open_engine
 from augment.errors import RecipeError
-from augment.generators import Generator, answers_itself, tasks_of
+from augment.generators import Asking, Generator, answers_itself, tasks_of
 from augment.generators.auto import AUTO, suited
 from augment.images.exam import without_exam_pictures
 from augment.lineage import Parent, newest
@@ -195,7 +195,7 @@ class Plan:
         """What the LLM of a plan of pictures is asked first: nothing where there is none."""
         return words(self, shard)
 
-    def addressed(self, generator: Generator, request: Request) -> Request:
+    def addressed(self, generator: Asking, request: Request) -> Request:
         """The request with the recipe's sampling, addressed to who answers it."""
         changes: dict[str, Any] = {}
         if self.recipe.temperature is not None:

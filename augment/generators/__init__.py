@@ -46,8 +46,8 @@ EXHAUSTED = "no further variant"
 """The reason a self-answering generator gives when it has no k-th variant, nor any after it."""
 
 
-class Generator(Protocol):
-    """A frozen dataclass whose prompts are module constants beside it.
+class Asking(Protocol):
+    """What all generators are: a frozen dataclass whose prompts are module constants beside it.
 
     `needs` are the columns a record must have, `adds_facts` says that a variant may state numbers its parent
     did not (a persona's age), and `seed` is the recipe's seed, from which each request's seed derives.
@@ -71,6 +71,10 @@ class Generator(Protocol):
         """The k-th request about `record` (k = 0, 1, …), or why there is none; a pure function of its arguments."""
         ...
 
+
+class Generator(Asking, Protocol):
+    """A generator that asks once about each variant."""
+
     def read(self, record: Row, reply: Reply) -> Row | Rejected:
         """The variant that `reply` holds, or why it holds none. A bad answer is data, not an exception.
 
@@ -79,11 +83,13 @@ class Generator(Protocol):
         ...
 
 
-class Stepping(Generator, Protocol):
-    """A generator that asks in several steps, each after the replies to the one before; `ask` is the first.
+class Stepping(Asking, Protocol):
+    """A generator that may ask in several steps, each after the replies to the one before; `ask` is the first.
 
-    `read` is never called: `conclude` reads. A reply that failed or was cut off ends a candidate where it is. Both are
-    pure functions of their arguments, called again whenever a row is read.
+    One that needs more than the reply to read it (its place among the variants, the exemplars) is of this kind too.
+
+    A reply that failed or was cut off ends a candidate where it is. Both are pure functions of their arguments, called
+    again whenever a row is read.
     """
 
     def then(
@@ -166,6 +172,6 @@ def drafts(generator: Generator) -> TypeGuard[Drafting]:
     return hasattr(generator, "draft")
 
 
-def answers_itself(generator: Generator) -> TypeGuard[SelfAnswering]:
+def answers_itself(generator: Asking) -> TypeGuard[SelfAnswering]:
     """Whether a generator needs no engine."""
     return hasattr(generator, "answer")

@@ -120,10 +120,6 @@ class Annotate:
             return Rejected("votes disagree")
         return dataclasses.replace(record, label=label, confidence=confidence)
 
-    def read(self, record: Row, reply: Reply) -> Row | Rejected:
-        """Never called: it concludes."""
-        raise NotImplementedError
-
     def _choices(self, exemplars: Sequence[Row]) -> tuple[str, ...]:
         """The labels to choose from."""
         return self.labels or tuple(sorted({each.label for each in exemplars if each.label}))

@@ -126,10 +126,6 @@ class Backtranslate:
             return Rejected("not in the language of its parent")
         return dataclasses.replace(record, prompt=back["question"])
 
-    def read(self, record: Row, reply: Reply) -> Row | Rejected:
-        """Never called: it concludes."""
-        raise NotImplementedError
-
     def _pivot(self, record: Row, k: int) -> str:
         language, _ = prompt_for(record, AWAY)
         return in_turn(self.pivots or PIVOTS[language], record, self.name, k)

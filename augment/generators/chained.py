@@ -102,10 +102,6 @@ class Chained:
         assert not isinstance(found, Row), f"{self.name} asks nothing"
         return found if isinstance(found, Rejected) else found[0]
 
-    def read(self, record: Row, reply: Reply) -> Row | Rejected:
-        """Never called: a chain concludes."""
-        raise NotImplementedError
-
     def then(
         self, record: Row, k: int, exemplars: Sequence[Row], replies: Sequence[Reply]
     ) -> tuple[Request, ...] | Rejected:

@@ -12,7 +12,7 @@ from typing import Annotated, ClassVar
 import polars as pl
 from pydantic import Field
 
-from augment.generators.answer import KEPT
+from augment.generators.answered import ask_for_answer, with_answer
 from augment.generators.label import names_label, two_labels
 from augment.generators.prompt import Prompt, enclosed, in_turn, prompt_for
 from augment.generators.reading import read_fields
@@ -168,32 +168,17 @@ class Counterfactual:
         self, record: Row, k: int, exemplars: Sequence[Row], replies: Sequence[Reply]
     ) -> tuple[Request, ...] | Rejected:
         """Ask for the answer to the changed text, where the record has one."""
-        text = self._text(record, exemplars, replies[0])
-        if isinstance(text, Rejected):
-            return text
-        if len(replies) > 1 or record.response is None:
-            return ()
-        _, prompt = prompt_for(dataclasses.replace(record, prompt=text), KEPT)
-        return (prompt.request(record, self.name, k, self.seed, {"question": enclosed(text)}),)
+        return ask_for_answer(record, self._text(record, exemplars, replies[0]), self.name, k, self.seed, replies)
 
     def conclude(self, record: Row, k: int, exemplars: Sequence[Row], replies: Sequence[Reply]) -> Row | Rejected:
         """The changed text with the target's label, and its answer."""
-        text = self._text(record, exemplars, replies[0])
-        if isinstance(text, Rejected):
-            return text
-        response = None
-        if record.response is not None:
-            told = read_fields(replies[1].text, ("answer",))
-            if isinstance(told, Rejected):
-                return told
-            if (response := told["answer"]) == record.response.strip():
-                return Rejected("the answer did not change")
+        made = with_answer(record, self._text(record, exemplars, replies[0]), replies)
+        if isinstance(made, Rejected):
+            return made
+        if made.response is not None and made.response == (record.response or "").strip():
+            return Rejected("the answer did not change")
         target = _target(record, exemplars)
-        return dataclasses.replace(record, prompt=text, response=response, label=target.label if target else None)
-
-    def read(self, record: Row, reply: Reply) -> Row | Rejected:
-        """Never called: it concludes."""
-        raise NotImplementedError
+        return dataclasses.replace(made, label=target.label if target else None)
 
     def _text(self, record: Row, exemplars: Sequence[Row], reply: Reply) -> str | Rejected:
         told = read_fields(reply.text, ("text",))

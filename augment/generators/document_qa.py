@@ -146,10 +146,6 @@ class DocumentQA:
             return Rejected("a number that the passage does not have")
         return dataclasses.replace(record, prompt=told["question"], response=told["answer"], context=passage, span=span)
 
-    def read(self, record: Row, reply: Reply) -> Row | Rejected:
-        """Never called: it concludes, for a reply does not say which window it is about."""
-        raise NotImplementedError
-
     def _passage(self, record: Row, k: int) -> tuple[str, int, int]:
         """The k-th window of a record's passage, its place there, and how often all had their turn before."""
         cut = windows(record.prompt, self.window) or [record.prompt]

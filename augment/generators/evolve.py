@@ -115,10 +115,6 @@ class Evolve:
             return told
         return dataclasses.replace(record, prompt=question, response=told["answer"])
 
-    def read(self, record: Row, reply: Reply) -> Row | Rejected:
-        """Never called: it concludes."""
-        raise NotImplementedError
-
     def _evolve(self, record: Row, question: str, k: int, round: int) -> Request:
         language, prompt = prompt_for(record, PROMPTS)
         direction = in_turn(DIRECTIONS[language], record, self.name, k + round)

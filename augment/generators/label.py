@@ -123,10 +123,6 @@ class Label:
             return Rejected("names its label")
         return dataclasses.replace(record, prompt=told["text"], response=None)
 
-    def read(self, record: Row, reply: Reply) -> Row | Rejected:
-        """Never called: it concludes."""
-        raise NotImplementedError
-
 
 def names_label(text: str, labels: Sequence[str]) -> bool:
     """Whether a text is headed by a label or is nothing else: "心内科：夜里心慌", "[cardiology] My heart races"."""

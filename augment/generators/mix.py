@@ -153,10 +153,6 @@ class Mix:
             partners=(exemplars[0].id,),
         )
 
-    def read(self, record: Row, reply: Reply) -> Row | Rejected:
-        """Never called: it concludes."""
-        raise NotImplementedError
-
 
 def shares_of(told: Any, labels: Sequence[str]) -> dict[str, float] | None:
     """The share of each label, adding up to 1, to four digits; None where one is missing or no share.

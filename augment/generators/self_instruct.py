@@ -11,7 +11,7 @@ import polars as pl
 from pydantic import Field
 
 from augment.errors import RecipeError
-from augment.generators.answer import KEPT
+from augment.generators.answered import ask_for_answer, with_answer
 from augment.generators.auto import task_of
 from augment.generators.likeness import likeness
 from augment.generators.prompt import Prompt, enclosed, in_turn, prompt_for
@@ -109,29 +109,12 @@ class SelfInstruct:
         self, record: Row, k: int, exemplars: Sequence[Row], replies: Sequence[Reply]
     ) -> tuple[Request, ...] | Rejected:
         """Ask for the question's answer, where the record has one."""
-        question = self._question(record, exemplars, replies[0])
-        if isinstance(question, Rejected):
-            return question
-        if len(replies) > 1 or record.response is None:
-            return ()
-        _, prompt = prompt_for(dataclasses.replace(record, prompt=question), KEPT)
-        return (prompt.request(record, self.name, k, self.seed, {"question": enclosed(question)}),)
+        return ask_for_answer(record, self._question(record, exemplars, replies[0]), self.name, k, self.seed, replies)
 
     def conclude(self, record: Row, k: int, exemplars: Sequence[Row], replies: Sequence[Reply]) -> Row | Rejected:
         """The new question with its answer."""
-        question = self._question(record, exemplars, replies[0])
-        if isinstance(question, Rejected):
-            return question
-        if record.response is None:
-            return dataclasses.replace(record, prompt=question, label=None)
-        told = read_fields(replies[1].text, ("answer",))
-        if isinstance(told, Rejected):
-            return told
-        return dataclasses.replace(record, prompt=question, response=told["answer"], label=None)
-
-    def read(self, record: Row, reply: Reply) -> Row | Rejected:
-        """Never called: it concludes."""
-        raise NotImplementedError
+        made = with_answer(record, self._question(record, exemplars, replies[0]), replies)
+        return made if isinstance(made, Rejected) else dataclasses.replace(made, label=None)
 
     def _question(self, record: Row, exemplars: Sequence[Row], reply: Reply) -> str | Rejected:
         told = read_fields(reply.text, ("question",))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import random
 import re
 from collections.abc import Sequence
@@ -11,7 +10,7 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
-from augment.generators.answer import KEPT
+from augment.generators.answered import ask_for_answer, with_answer
 from augment.generators.likeness import likeness
 from augment.generators.prompt import Prompt, enclosed, in_turn, prompt_for
 from augment.generators.reading import read_fields
@@ -127,27 +126,11 @@ class Sketch:
         self, record: Row, k: int, exemplars: Sequence[Row], replies: Sequence[Reply]
     ) -> tuple[Request, ...] | Rejected:
         """Ask for the new question's answer, where the record has one."""
-        text = _read(record, replies[0])
-        if isinstance(text, Rejected):
-            return text
-        if len(replies) > 1 or record.response is None:
-            return ()
-        _, prompt = prompt_for(dataclasses.replace(record, prompt=text), KEPT)
-        return (prompt.request(record, self.name, k, self.seed, {"question": enclosed(text)}),)
+        return ask_for_answer(record, _read(record, replies[0]), self.name, k, self.seed, replies)
 
     def conclude(self, record: Row, k: int, exemplars: Sequence[Row], replies: Sequence[Reply]) -> Row | Rejected:
         """The new text with the record's label, and its own answer."""
-        text = _read(record, replies[0])
-        if isinstance(text, Rejected) or record.response is None:
-            return text if isinstance(text, Rejected) else dataclasses.replace(record, prompt=text)
-        told = read_fields(replies[1].text, ("answer",))
-        if isinstance(told, Rejected):
-            return told
-        return dataclasses.replace(record, prompt=text, response=told["answer"])
-
-    def read(self, record: Row, reply: Reply) -> Row | Rejected:
-        """Never called: it concludes."""
-        raise NotImplementedError
+        return with_answer(record, _read(record, replies[0]), replies)
 
 
 def keywords(text: str) -> list[str]:
