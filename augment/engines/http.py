@@ -27,7 +27,7 @@ from augment.engines.limits import Limits
 from augment.engines.pace import Pace
 from augment.engines.rota import Rota
 from augment.engines.server import PATIENCE, Server
-from augment.engines.slots import Answer, Slots
+from augment.engines.slots import Answer, Slots, Streams
 from augment.errors import EngineError
 from augment.records import UNUSABLE, Reply, Request
 
@@ -119,8 +119,7 @@ class Client:
         self._rota = Rota(len(self.servers))
         self._limits = Limits(self.options.rpm, self.options.tpm)
         self._proxies = [each.proxy for each in self.servers]
-        self._active: set[Slots] = set()
-        self._drained = False
+        self._streams = Streams()
         self._answered = 0
         self._wait = 0.0
         self._urls: dict[tuple[int, str], URL] = {}
@@ -134,20 +133,11 @@ class Client:
         Raises:
             EngineError: key or model refused, or the server gone; after the replies that had arrived.
         """
-        slots = Slots(max(1, self.options.concurrency), self._opened, keep)
-        self._active.add(slots)
-        if self._drained:
-            slots.drain()
-        try:
-            yield from slots.answer(requests)
-        finally:
-            self._active.discard(slots)
+        return self._streams.answer(Slots(max(1, self.options.concurrency), self._opened, keep), requests)
 
     def drain(self) -> None:
         """Take no further request; those in flight are still answered. Callable from any thread."""
-        self._drained = True
-        for slots in tuple(self._active):
-            slots.drain()
+        self._streams.drain()
 
     @contextlib.asynccontextmanager
     async def _opened(self) -> AsyncIterator[Answer]:
@@ -252,7 +242,7 @@ class Client:
                 if rota.failed(place, time.monotonic(), now) and len(self.servers) > 1:
                     log.warning("%s does not answer (%s); asking the others until it does", server.url, fault.what)
                 failed_at.append(place)
-            if self._drained:
+            if self._streams.drained:
                 return None
             tries += 1
             if unusable >= UNUSABLE_TRIES:  # paid for three times: an answer, and the end of asking
@@ -265,7 +255,7 @@ class Client:
                 return failed(request, fault.what)
             if fault.reached or not (rota.alive and len(set(failed_at)) < len(self.servers)):
                 await asyncio.sleep(self._delay(tries, fault, server))
-                if self._drained:
+                if self._streams.drained:
                     return None
 
     def _url(self, place: int, path: str) -> URL:

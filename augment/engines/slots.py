@@ -194,3 +194,27 @@ class Slots:
             except IndexError:
                 return
             self._idle.popleft().set_result(request)
+
+
+class Streams:
+    """The slots of one engine's `generate` calls: once `drain()` was called, none of them takes a request any more."""
+
+    def __init__(self) -> None:
+        self.drained = False
+        self._active: set[Slots] = set()
+
+    def answer(self, slots: Slots, requests: Iterable[Request | None]) -> Iterator[Reply]:
+        """As `slots.answer`, until drained."""
+        self._active.add(slots)
+        if self.drained:
+            slots.drain()
+        try:
+            yield from slots.answer(requests)
+        finally:
+            self._active.discard(slots)
+
+    def drain(self) -> None:
+        """Take no further request; those in flight are still answered. Callable from any thread."""
+        self.drained = True
+        for slots in tuple(self._active):
+            slots.drain()

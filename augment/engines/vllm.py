@@ -31,7 +31,7 @@ import orjson
 from augment.engines import EngineOptions, Keep, forget
 from augment.engines.chat import complaint
 from augment.engines.prompts import blind, prompt_ids, too_long, turn_end
-from augment.engines.slots import Answer, Slots
+from augment.engines.slots import Answer, Slots, Streams
 from augment.engines.transformers import adapted, check_fit, parted
 from augment.errors import AugmentError, EngineError, needs
 from augment.records import Reply, Request
@@ -74,8 +74,7 @@ class Vllm:
     options: EngineOptions = field(default_factory=EngineOptions)
 
     def __post_init__(self) -> None:
-        self._drained = False
-        self._active: set[Slots] = set()
+        self._streams = Streams()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="augment-vllm")
         self._loaded: _Loaded | None = None
 
@@ -116,20 +115,11 @@ class Vllm:
             EngineError: vLLM cannot load the model, or stopped; after the replies that had arrived.
             FinetuneError: the tokenizer cannot be read.
         """
-        slots = Slots(self._most, self._opened, keep)
-        self._active.add(slots)
-        if self._drained:
-            slots.drain()
-        try:
-            yield from slots.answer(requests)
-        finally:
-            self._active.discard(slots)
+        return self._streams.answer(Slots(self._most, self._opened, keep), requests)
 
     def drain(self) -> None:
         """Take no further request; those in flight are still answered. Callable from any thread."""
-        self._drained = True
-        for slots in tuple(self._active):
-            slots.drain()
+        self._streams.drain()
 
     def release(self) -> None:
         """Let go of the weights, so that another model has room; the next `generate` loads them again."""
