@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from augment.doctor.commands import doctor
 from augment.errors import AugmentError, RecipeError
 from augment.filtering.commands import compare_thresholds, filter
 from augment.options import pairs, print_json
@@ -89,7 +90,7 @@ def serve(
 
 
 app.command("compare-thresholds")(compare_thresholds)
-for verb in (filter, commands.finetune, evaluate, lift, subject, report, review, verify):
+for verb in (filter, commands.finetune, evaluate, lift, subject, report, review, verify, doctor):
     app.command()(verb)
 app.add_typer(commands.adapter, name="adapter")
 
