@@ -76,7 +76,7 @@ def declared() -> Mapping[str, Mapping[str, str]]:
 def _declarations() -> Iterator[tuple[str, str]]:
     """(extra, requirement) of a checkout's pyproject.toml, which is newer than its metadata; else of the metadata."""
     file = Path(__file__).resolve().parents[2] / "pyproject.toml"
-    if file.is_file() and sys.version_info >= (3, 11):  # noqa: UP036  (an older one has no tomllib)
+    if file.is_file() and sys.version_info >= (3, 11):
         import tomllib
 
         project = tomllib.loads(file.read_text("utf-8")).get("project", {})
@@ -112,8 +112,14 @@ def installed(timeout: float) -> Iterator[Finding]:
             yield Finding(extra, OK, f"not installed; pip install 'augment[{extra}]' brings {EXTRAS[extra][1]}")
 
 
-def _extra(extra: str, ranges: Mapping[str, str], have: Mapping[str, str | None], faults: Mapping[str, str]) -> Finding:
-    """The line of one extra that is here, or of what augment itself needs."""
+def _extra(
+    extra: str,
+    ranges: Mapping[str, str],
+    have: Mapping[str, str | None],
+    faults: Mapping[str, str],
+    told: set[str],
+) -> Finding:
+    """The line of one extra that is here, or of what augment itself needs; versions that were `told` are not again."""
     name = extra or "packages"
     install = f"pip install 'augment[{extra}]'" if extra else "pip install augment"
     missing = [each for each in ranges if have[each] is None]
@@ -121,8 +127,8 @@ def _extra(extra: str, ranges: Mapping[str, str], have: Mapping[str, str | None]
     broken = {each: faults[each] for each in versions if each in faults}
     outside = {each: found for each, found in versions.items() if not fits(found, ranges[each])}
     strict = {each: STRICT[each] for each in outside if each in STRICT}
-    said = [", ".join(f"{each} {found}" for each, found in versions.items() if each not in told)]
-    said = (said or ["all of it"]) if extra else []
+    new = ", ".join(f"{each} {found}" for each, found in versions.items() if each not in told)
+    said = [new or "all of it"] if extra else []
     said += [f"lacks {', '.join(missing)}"] if missing else []
     said += [f"{each} cannot be imported: {why}" for each, why in broken.items()]
     said += [f"{each} {found} is not {ranges[each]}" for each, found in outside.items()]
