@@ -203,7 +203,7 @@ def _place(*parts: object) -> int:
     return int(fingerprint(*parts)[:16], 16)
 
 
-def exemplars(plan: Plan, record: Row, generator: Generator, k: int) -> tuple[Row, ...]:
+def exemplars(seeds: Seeds, record: Row, generator: Generator, k: int) -> tuple[Row, ...]:
     """What a generator sees besides the record, as its `looks_at` says.
 
     "partner": one other seed; "some": up to `SOME` others; "alike": up to `SOME` others with its label; "contrast": one
@@ -211,7 +211,7 @@ def exemplars(plan: Plan, record: Row, generator: Generator, k: int) -> tuple[Ro
     fixed ones of each label, up to `CORPUS` in all; the same for every record.
     """
     looks_at = getattr(generator, "looks_at", "")
-    seeds, drawn = plan.records, (record, generator.name, k, generator.seed)
+    drawn = (record, generator.name, k, generator.seed)
     if looks_at == "partner":
         return seeds.partner(*drawn)
     if looks_at in ("some", "alike"):
@@ -240,7 +240,7 @@ def words(plan: Plan, shard: Shard) -> Iterator[Request]:
         if drafts(generator):
             asked = _draft(plan, record, generator, k)
         elif not answers_itself(generator):
-            asked = _addressed(plan, generator, generator.ask(record, k, exemplars(plan, record, generator, k)))
+            asked = _addressed(plan, generator, generator.ask(record, k, exemplars(plan.records, record, generator, k)))
         else:
             continue
         if isinstance(asked, Request) and asked.drawing is None:
@@ -250,7 +250,7 @@ def words(plan: Plan, shard: Shard) -> Iterator[Request]:
 def asks(plan: Plan, shard: Shard, written: Mapping[str, Reply]) -> Iterator[Ask]:
     """Each candidate's request, in order; `written` are the LLM's drafts by key."""
     for record, generator, k in turns(plan, shard):
-        seen = exemplars(plan, record, generator, k)
+        seen = exemplars(plan.records, record, generator, k)
         if steps(generator):
             way = Steps(plan, record, generator, k, seen)
             yield Ask(record, generator, way.request, None, way)
@@ -276,7 +276,7 @@ def _draft(plan: Plan, record: Row, generator: Drafting, k: int) -> Request | Re
     """What the LLM is asked to write first; None where there is no LLM, or nothing to write."""
     if plan.llm is None:
         return None
-    return _addressed(plan, generator, generator.draft(record, k, exemplars(plan, record, generator, k)))
+    return _addressed(plan, generator, generator.draft(record, k, exemplars(plan.records, record, generator, k)))
 
 
 def _addressed(plan: Plan, generator: Generator, found: Request | Rejected | None) -> Request | Rejected | None:

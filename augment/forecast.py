@@ -31,7 +31,7 @@ def _asked(plan: Plan, generator: Generator, row: Row) -> tuple[list[Request], f
     Of an LLM that writes something before a picture is drawn that alone; of a generator that asks in several steps all
     of them, as if an `echo` answered.
     """
-    seen = exemplars(plan, row, generator, 0)
+    seen = exemplars(plan.records, row, generator, 0)
     if steps(generator):
         way, told = Steps(plan, row, generator, 0, seen), 0.0
         while asked := way.open:

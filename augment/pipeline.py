@@ -41,7 +41,7 @@ from augment.records import (
     Reply,
     Request,
     Row,
-    variant_id,
+    made_id,
 )
 from augment.replies import ReplyStore
 from augment.review.guard import prevailing
@@ -302,10 +302,5 @@ def _content(plan: Plan, record: Row, request: Request, made: Row) -> dict[str, 
     content = {name: getattr(made, name) for name in (*CONTENT, *plan.content_columns)}
     if plan.pictured:
         content["prompt"] = made.prompt or None
-    told = (made.prompt, made.response, *((made.pixels, made.label, made.caption) if plan.pictured else ()))
-    if made.label != record.label and not plan.pictured:
-        told = (*told, made.label)
-    if made.messages is not None:
-        told = (*told, made.messages)
-    id = variant_id(record.id, request.generator, request.k, *told)
+    id = made_id(record, request.generator, request.k, made, pictured=plan.pictured)
     return {"id": id, "parents": [record.id, *made.partners], **content}

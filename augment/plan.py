@@ -197,17 +197,22 @@ class Plan:
 
     def addressed(self, generator: Asking, request: Request) -> Request:
         """The request with the recipe's sampling, addressed to who answers it."""
-        changes: dict[str, Any] = {}
-        if self.recipe.temperature is not None:
-            changes["temperature"] = self.recipe.temperature
-        if self.recipe.max_tokens is not None:
-            changes["max_tokens"] = self.recipe.max_tokens
         who = self.llm if self.pictured and request.drawing is None else self.engine
-        if answers_itself(generator):
-            changes |= {"engine": generator.name, "model": generator.version}
-        elif who is not None:
-            changes |= {"engine": who.name, "model": who.model, "revision": who.revision}
-        return dataclasses.replace(request, **changes)
+        return addressed(self.recipe, generator, request, (who.name, who.model, who.revision) if who else None)
+
+
+def addressed(recipe: Recipe, generator: Generator, request: Request, who: tuple[str, str, str] | None) -> Request:
+    """The request with the recipe's sampling, addressed to `who`, (engine, model, revision), or to the generator."""
+    changes: dict[str, Any] = {}
+    if recipe.temperature is not None:
+        changes["temperature"] = recipe.temperature
+    if recipe.max_tokens is not None:
+        changes["max_tokens"] = recipe.max_tokens
+    if answers_itself(generator):
+        changes |= {"engine": generator.name, "model": generator.version}
+    elif who is not None:
+        changes |= dict(zip(("engine", "model", "revision"), who, strict=True))
+    return dataclasses.replace(request, **changes)
 
 
 def open_plan(recipe: Recipe) -> Plan:

@@ -262,6 +262,18 @@ def variant_id(parent: str, generator: str, k: int, *content: str | None) -> str
     return fingerprint(parent, generator, k, *content)[:16]
 
 
+def made_id(record: Row, generator: str, k: int, made: Row, pictured: bool = False) -> str:
+    """The id of what a generator made of a record: of text with the label where that changed, and what was said."""
+    told: tuple[str | None, ...] = (made.prompt, made.response)
+    if pictured:
+        told = (*told, made.pixels, made.label, made.caption)
+    elif made.label != record.label:
+        told = (*told, made.label)
+    if made.messages is not None:
+        told = (*told, made.messages)
+    return variant_id(record.id, generator, k, *told)
+
+
 def seed_for(record: str, generator: str, k: int, base: int = 0) -> int:
     """The random seed (31 bits) of the k-th variant that `generator` makes of `record`.
 

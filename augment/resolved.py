@@ -28,7 +28,7 @@ def resolved(recipe: Recipe) -> tuple[dict[str, int], tuple[Generator, ...], Cha
     if AUTO[0] in parts:
         named = ",".join(recipe.generators)
         raise RecipeError(f"--generators {named}: auto chooses by the source's columns; give it alone")
-    chosen = tuple(_generator(recipe, name) for name in weights)
+    chosen = generators_of(recipe)
     settings = {name: each for name, each in recipe.settings.items() if name not in parts}
     chain = chain_of(recipe.filters, settings, recipe.modality)
     for each in chosen:
@@ -42,6 +42,15 @@ def resolved(recipe: Recipe) -> tuple[dict[str, int], tuple[Generator, ...], Cha
     if recipe.incremental and recipe.out is not None:
         raise RecipeError(f"--incremental gives each version a folder under runs/; leave out --out {recipe.out}")
     return weights, chosen, chain
+
+
+def generators_of(recipe: Recipe) -> tuple[Generator, ...]:
+    """The recipe's generators, with its settings for them.
+
+    Raises:
+        RecipeError: there is no such generator, or it belongs to another verb, or a setting is wrong.
+    """
+    return tuple(_generator(recipe, name) for name in recipe.weights())
 
 
 def _generator(recipe: Recipe, name: str) -> Generator:

@@ -138,7 +138,7 @@ def planned(name: str, source: Source, folder: Path) -> Plan:
 def asked(plan: Plan, row: Row, k: int) -> list[tuple[Request, ...]] | Rejected:
     """All that is asked about one row in turn, with an echo's answers; or why there is nothing."""
     (generator,) = plan.generators
-    seen = exemplars(plan, row, generator, k)
+    seen = exemplars(plan.records, row, generator, k)
     first = generator.ask(row, k, seen)
     if isinstance(first, Rejected):
         return first

@@ -1,1 +1,1 @@
-"""`augment verify`: whether a published run is whole, and whether its pictures can be made again as they are."""
+"""`augment verify`: whether a published run is whole, and whether its rows can be made again as they are."""

@@ -1,4 +1,4 @@
-"""What can be checked of a run: its files, its pictures, and how these were made."""
+"""What can be checked of a run: its files, its rows or pictures, and how these were made."""
 
 from __future__ import annotations
 
@@ -56,23 +56,25 @@ class Verified:
         return {"run": str(self.run), "good": self.good, "checks": told, "notes": list(self.notes)}
 
 
-def verified(run: Path, redraw: str | None = None) -> Verified:
+def verified(run: Path, redraw: str | None = None, rescore: str | None = None) -> Verified:
     """Check a run folder; `redraw` says how many pictures to make again: a number, all, none, or None for some of
-    those that need no engine.
+    those that need no engine. `rescore` says how many candidates of text to score again: a number, all or none.
 
     Raises:
         RunError: no finished run.
-        RecipeError: `redraw` is no number, or the run has no pictures.
+        RecipeError: `redraw` or `rescore` is no number, or the run has no pictures, or no texts.
         EngineError: pictures are to be drawn again, and the engine cannot be used.
     """
     from augment.verify.files import check_files
 
     manifest = manifest_of(run)
-    most = _most(redraw)
+    most, scored = _most(redraw, "--redraw", "pictures"), _most(rescore, "--rescore", "candidates")
     if not holds_pictures(manifest):
         if redraw not in (None, "none", "0"):
             raise RecipeError(f"--redraw {redraw} is for runs of pictures, and {run} holds text; leave it out")
-        return Verified(run, (check_files(run, manifest),))
+        return Verified(run, (check_files(run, manifest), *_texts(run, manifest, scored or 0)))
+    if scored:
+        raise RecipeError(f"--rescore {rescore} is for runs of text, and {run} holds pictures; leave it out")
     from augment.verify.pictures import check_pictures
     from augment.verify.redraw import check_redrawn
 
@@ -85,14 +87,33 @@ def verified(run: Path, redraw: str | None = None) -> Verified:
     return Verified(run, tuple(checks), notes)
 
 
-def _most(redraw: str | None) -> int | None:
-    """How many pictures to make again at most: None where the user does not say, -1 for all of them."""
+def _texts(run: Path, manifest: dict[str, Any], scored: int) -> list[Check]:
+    """The checks of a run of texts besides its files."""
+    from augment.lineage import ROWS
+    from augment.verify.rescored import check_rescored
+    from augment.verify.seeds import check_seeds, rows_of
+    from augment.verify.texts import check_rows
+
+    rows, why = rows_of(run)
+    if rows is None:
+        broken = Check("rows", "the rows cannot be read, so nothing was made again")
+        broken.blame(ROWS, why)
+        return [broken]
+    if "columns" in manifest:
+        return [Check("rows", "sifted from a file: nothing was generated")]
+    seeds, known = check_seeds(run, manifest, rows)
+    checks = [seeds, check_rows(manifest, rows, known)]
+    return [*checks, check_rescored(run, scored)] if scored else checks
+
+
+def _most(value: str | None, flag: str, what: str) -> int | None:
+    """How many to take at most: None where the user does not say, -1 for all of them."""
     named: dict[str | None, int | None] = {None: None, "all": -1, "none": 0}
-    if redraw in named:
-        return named[redraw]
-    if redraw is not None and redraw.isascii() and redraw.isdigit():
-        return int(redraw)
-    raise RecipeError(f"--redraw '{redraw}' is no number of pictures; write 50, all or none")
+    if value in named:
+        return named[value]
+    if value is not None and value.isascii() and value.isdigit():
+        return int(value)
+    raise RecipeError(f"{flag} '{value}' is no number of {what}; write 50, all or none")
 
 
 def counted(count: int, one: str, many: Callable[[str], str] = lambda word: f"{word}s") -> str:

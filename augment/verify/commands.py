@@ -20,18 +20,23 @@ def verify(
             metavar="N|all|none", help="Pictures to make again and compare. [default: 200 of those that need no model]"
         ),
     ] = None,
+    rescore: Annotated[
+        str | None,
+        typer.Option(metavar="N|all|none", help="Candidates of text to score again by row filters. [default: none]"),
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="What was found as JSON, every fault.")] = False,
 ) -> None:
-    """Check a run against its manifest, and its pictures against their recipes.
+    """Check a run against its manifest, and its rows or pictures against what they were made of.
 
-    Every file has the size and the hash that it was published with; every picture has its pixels, and a generated one
-    says how it was made. Some are made again and compared. Exits with 1 where something differs or is missing.
+    Every file has the size and the hash that it was published with, and no other is there. Texts are made again from
+    their seeds, or read again out of the stored replies; every picture has its pixels, and some are drawn again.
+    Exits with 1 where something differs, is missing or is too many.
     Example: augment verify sample-images-1a2b3c4d
     """
     from augment.runs import run_folder
     from augment.verify.checks import verified
 
-    found = verified(run_folder(run), redraw)
+    found = verified(run_folder(run), redraw, rescore)
     if json:
         print_json(found.to_dict())
     else:

@@ -1,11 +1,16 @@
-"""Every file that a manifest names has its size and its SHA-256."""
+"""Every file that a manifest names has its size and its SHA-256, and a run folder holds no other."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from augment.manifest import digest_of
+from augment.images.gallery import FOLDER
+from augment.manifest import MANIFEST, digest_of
+from augment.report.gather import KINDS
+from augment.report.write import NAME as REPORT
+from augment.review.decisions import DECISIONS
 from augment.tables import size_of
 from augment.verify.checks import Check, counted
 
@@ -24,10 +29,26 @@ def check_files(run: Path, manifest: dict[str, Any]) -> Check:
             size += wanted["bytes"]
     if not named:
         found.blame("manifest.json", "names no file")
-    found.counts = {"files": len(named), "right": right}
+    extra = list(_extra(run, set(named), "pictures" in manifest))
+    for name in extra:
+        found.blame(name, "was not published with this run")
+    found.counts = {"files": len(named), "right": right, "extra": len(extra)}
     whole = f"{counted(right, 'file')} ({size_of(size)}) as the manifest names them"
     found.said = whole if not found.faults else f"{right:,} of {counted(len(named), 'file')} as the manifest names them"
     return found
+
+
+def _extra(run: Path, named: set[str], pictured: bool) -> Iterator[str]:
+    """Files that no manifest names and nothing of ours puts into a run folder; pictures are another check's."""
+    known = {*named, MANIFEST, DECISIONS, REPORT}
+    records = {each.parent for kind in KINDS for each in run.glob(f"*/{kind}.json")}  # a training kept in its run
+    for path in sorted(run.rglob("*")):
+        name = path.relative_to(run).as_posix()
+        if (path.is_dir() and not path.is_symlink()) or name in known or name.startswith("."):
+            continue
+        if not records.isdisjoint(path.parents) or (pictured and name.startswith(f"{FOLDER}/")):
+            continue
+        yield name
 
 
 def _fault(run: Path, name: str, wanted: Any) -> str:

@@ -268,15 +268,28 @@ def test_a_model_that_is_not_the_one_that_drew_is_said(augment, drawn):
     assert told[0].endswith("other model: noise noise-1 drew it, and noise other is here")
 
 
-def test_a_run_of_text_is_verified_by_its_files(augment, place):
+def test_a_run_of_text_has_no_picture_to_draw_again(augment, place):
     words = ("text", "--source", seeds(place, 5), "--llm", "echo", "--n", "1x", "--filters", "none", "--out", "t")
     assert augment(*words).code == 0
-    assert augment("verify", "t").out == f"files     4 files ({_size(place / 't')}) as the manifest names them\n"
+    assert augment("verify", "t").out.startswith(
+        f"files     4 files ({_size(place / 't')}) as the manifest names them\n"
+    )
     (place / "t/summary.json").write_text("{}")
     assert faults(augment, "t")["files"][0].startswith("summary.json: has 2 bytes, not ")
     refused = augment("verify", "t", "--redraw", "all")
     assert (refused.code, refused.err.count("\n")) == (2, 1)
     assert "is for runs of pictures, and t holds text" in refused.err
+
+
+def test_texts_of_a_run_of_pictures_are_not_scored_again(augment, run):
+    refused = augment("verify", run, "--rescore", "all")
+    assert (refused.code, refused.err.count("\n")) == (2, 1)
+    assert "is for runs of text, and " in refused.err
+
+
+def test_a_file_beside_the_pictures_is_found(augment, run):
+    (run / "curated/more.txt").write_text("x")
+    assert faults(augment, run)["files"] == ["curated/more.txt: was not published with this run"]
 
 
 def _size(run: Path) -> str:
