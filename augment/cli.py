@@ -236,6 +236,8 @@ def export(
 
     done = write(run, format, out)
     left_out = f" ({done.left_out:,} {done.why} left out)" if done.left_out else ""
+    if done.warning:
+        typer.echo(f"note: {done.warning}", err=True)
     typer.echo(f"{done.rows:,} rows to {done.path}{left_out}{f' ({done.note})' if done.note else ''}")
 
 

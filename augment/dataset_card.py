@@ -11,6 +11,7 @@ import orjson
 from augment.plan import Plan
 from augment.recipe import ImageRecipe, Recipe
 from augment.summary import Summary
+from augment.terms import terms_lines, terms_of
 
 _TEXTS = (
     "Columns: `prompt`, `response`, `label`; `parents` and `generator` say where a row comes from "
@@ -118,6 +119,7 @@ def dataset_card(plan: Plan, summary: Summary) -> str:
         "",
         _PICTURES if plan.pictured else _TEXTS,
         "",
+        *terms_lines(terms_of(plan)),
         summary.to_markdown(),
         "",
         *review_lines(counts.get("review")),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from augment.images.exports.write import FORMATS as PICTURES
 from augment.images.exports.write import Exported, export_pictures
 from augment.manifest import holds_pictures, manifest_of
 from augment.registry import closest
+from augment.terms import warning_of
 
 Turns = Sequence[tuple[str, str]]
 """What is said in turn, as (role, content): user, assistant, user, …, the last one the assistant's."""
@@ -62,7 +64,8 @@ def export(run: Path, format: str, out: Path) -> Exported:
         )
     if format not in fitting:
         raise RecipeError(f"no export format '{format}'; {closest(format, sorted(fitting))}")
-    return export_pictures(run, format, out, name) if pictured else _texts(run, format, out, name)
+    done = export_pictures(run, format, out, name) if pictured else _texts(run, format, out, name)
+    return dataclasses.replace(done, warning=warning_of(manifest.get("terms")))
 
 
 def _texts(run: Path, format: str, out: Path, name: str) -> Exported:

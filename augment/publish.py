@@ -24,6 +24,7 @@ from augment.plan import Plan
 from augment.records import POSITION, SCHEMA, VERDICT
 from augment.review.decisions import REVIEWED_FILE
 from augment.summary import Summary
+from augment.terms import terms_of
 
 BLOCK = 2000
 """About how many rows are in memory at once while the files are written."""
@@ -139,6 +140,7 @@ class Workshop:
             "source": {"name": plan.source.name, "fingerprint": plan.source.fingerprint},
             "recipe": plan.recipe.decisive(),
             "filters": plan.chain.made_with(plan.context()),
+            "terms": terms_of(plan),
         }
         return self.write(
             Edition(

@@ -90,8 +90,8 @@ def publish(run: Path, path: Path | None = None) -> Published:
             "content": fingerprint(parent.content, "short") if short else parent.content,
             "source": manifest["source"],
             "recipe": manifest.get("recipe"),
-            # how the rows were scored, what else they were held against, and which columns are a file's own
-            **{name: manifest[name] for name in ("filters", "exams", "columns") if name in manifest},
+            # how the rows were scored, what else they were held against, a file's own columns, licences
+            **{name: manifest[name] for name in ("filters", "exams", "columns", "terms") if name in manifest},
         },
         reviewed=parent.verdicts.lines(),
     )

@@ -25,13 +25,17 @@ BESIDE = f"{OURS}.part"
 
 @dataclass(frozen=True)
 class Exported:
-    """What was written: the file or folder to hand to a trainer, the rows in it, and those left out and why."""
+    """What was written: the file or folder to hand to a trainer, the rows in it, and those left out and why.
+
+    `warning` says which terms of the run restrict training.
+    """
 
     path: Path
     rows: int
     left_out: int
     why: str = ""
     note: str = ""
+    warning: str = ""
 
 
 Writer = Callable[[Sequence[Shown], Path, str], Written]
