@@ -201,7 +201,7 @@ class Plan:
         return addressed(self.recipe, generator, request, (who.name, who.model, who.revision) if who else None)
 
 
-def addressed(recipe: Recipe, generator: Generator, request: Request, who: tuple[str, str, str] | None) -> Request:
+def addressed(recipe: Recipe, generator: Asking, request: Request, who: tuple[str, str, str] | None) -> Request:
     """The request with the recipe's sampling, addressed to `who`, (engine, model, revision), or to the generator."""
     changes: dict[str, Any] = {}
     if recipe.temperature is not None:
