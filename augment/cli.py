@@ -21,6 +21,7 @@ from augment.verify.commands import verify
 from finetune import commands
 from finetune.evaluation.commands import evaluate
 from finetune.lift.commands import lift
+from finetune.loop.commands import loop
 from finetune.subject.commands import subject
 
 if TYPE_CHECKING:
@@ -90,7 +91,7 @@ def serve(
 
 
 app.command("compare-thresholds")(compare_thresholds)
-for verb in (filter, commands.finetune, evaluate, lift, subject, report, review, verify, doctor):
+for verb in (loop, filter, commands.finetune, evaluate, lift, subject, report, review, verify, doctor):
     app.command()(verb)
 app.add_typer(commands.adapter, name="adapter")
 

@@ -71,7 +71,7 @@ def pilot(
     accepted = share_of(int(kept.sum()), len(sifted))
     tokens = sifted.select("tokens_in", "tokens_out").fill_null(0)
     each = normal((tokens["tokens_in"] + tokens["tokens_out"]).cast(pl.Float64).to_numpy())
-    most = plan.cap * len(plan.seeds)
+    most = int(Quota.of(plan).cap.sum())
 
     def candidates(share: float) -> int:
         return min(most, math.ceil(plan.total / share)) if share > 0 else most

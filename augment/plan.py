@@ -274,6 +274,12 @@ def make_plan(recipe: Recipe, engine: Engine | None, llm: Engine | None = None) 
         )
     per_seed = int(recipe.n[:-1]) if recipe.n.endswith("x") else None
     total = per_seed * len(seeds) if per_seed else int(recipe.n)
+    for label, times in recipe.n_by_label.items():
+        count = int((seeds["label"] == label).sum() or 0)
+        if not count:
+            known = ", ".join(sorted(seeds["label"].drop_nulls().unique())[:20]) or "none"
+            raise RecipeError(f"--n-by-label {label}: no seed of {source.name} has that label; known: {known}")
+        total += count * (int(times[:-1]) - (per_seed or 0))
     share = per_seed or -(-total // len(seeds))
     if annotating := all(getattr(each, "annotates", False) for each in chosen):  # each row without a label once
         total = min(total, seeds["label"].null_count())

@@ -62,8 +62,8 @@ class Quota:
     def of(cls, plan: Plan) -> Self:
         """The shares of a plan: n for each seed, or the total spread evenly, the first seeds one more.
 
-        Rows to be labelled get one each. Where labels shall come out equally many, each label has a share of its own,
-        spread evenly over its seeds.
+        Rows to be labelled get one each, those of a label with an n of its own that many. Where labels shall come out
+        equally many, each label has a share of its own, spread evenly over its seeds.
         """
         seeds = len(plan.seeds)
         labels: tuple[str, ...] = ()
@@ -79,6 +79,10 @@ class Quota:
             share[asked] = plan.per_seed or even(plan.total, int(asked.sum()))
             cap = np.where(asked, plan.cap, 0).astype(np.int64)
             groups = np.zeros(seeds, dtype=np.int64) if plan.per_seed is None else None
+            for label, times in plan.recipe.n_by_label.items():
+                own = (plan.seeds["label"] == label).fill_null(False).to_numpy()
+                share[own] = int(times[:-1])
+                cap[own] = max(1, round(int(times[:-1]) * plan.recipe.max_attempts))
         bandit = None
         if plan.recipe.allocate == "adaptive":
             bandit = Bandit(tuple(each.name for each in plan.generators), plan.recipe.seed)

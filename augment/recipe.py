@@ -52,6 +52,13 @@ def share(value: Any) -> Any:
     return value
 
 
+def _times(value: dict[str, str]) -> dict[str, str]:
+    for label, times in value.items():
+        if not re.fullmatch(r"[1-9][0-9]{0,8}x", times):
+            raise ValueError(f"'{times}' for '{label}' is not so many for each seed; write 8x")
+    return value
+
+
 def _budget(value: str | None) -> str | None:
     from augment.budget import Budget
 
@@ -96,8 +103,10 @@ class Recipe(BaseModel):
     exam: str | None = None
     limit: Annotated[int | None, Field(ge=1)] = None
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
+    validation: Annotated[float, BeforeValidator(share), Field(ge=0, lt=1)] = 0.0
     allocate: Literal["turns", "adaptive"] = "turns"
     balance: Literal["label"] | None = None
+    n_by_label: Annotated[dict[str, str], AfterValidator(_times)] = {}
     max_attempts: Annotated[float, BeforeValidator(_factor), Field(ge=1, le=100)] = 3.0
     llm: str | None = None
     base_url: str | None = None
@@ -142,7 +151,8 @@ class Recipe(BaseModel):
         places = {"out", "overwrite", "name", "base_url", "engine_url", "path", "incremental", "accept_licence"}
         speed = {"concurrency", "rpm", "tpm", "budget", "timeout", "workers", "ray", "gpus_per_worker"}
         usual = {"allocate"} if self.allocate == "turns" else set()
-        unset = set() if self.balance else {"balance"}  # so that a recipe of an earlier version is the same
+        later = {"balance", "validation", "n_by_label"}  # unset, a recipe of an earlier version is the same
+        unset = {key for key in later if not getattr(self, key)}
         return self.model_dump(mode="json", exclude=places | speed | usual | unset)
 
 
@@ -242,7 +252,7 @@ def read_keys(model: type[Model], flags: Mapping[str, Any], file: Path | None, w
     written: dict[str, Any] = {}
     if file is not None:
         written = _toml(file)
-        for key in ("schedule", "modality"):  # when it runs decides nothing about what it makes
+        for key in ("schedule", "modality", "verb"):  # when it runs decides nothing about what it makes
             written.pop(key, None)
         written.setdefault("name", file.stem)
     return _validated(model, {**written, **{key: value for key, value in flags.items() if value is not None}}, what)

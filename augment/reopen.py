@@ -19,6 +19,7 @@ from augment.recipe import Recipe, read_recipe
 from augment.records import CONTENT, SCHEMA
 from augment.source_cards import card_names
 from augment.sources import Source, open_source
+from augment.validation import validation_of
 from filters import Context
 from filters.chain import chain_of
 
@@ -31,8 +32,9 @@ def sources_of(recipe: Recipe) -> tuple[Source, pl.DataFrame]:
     Raises:
         SourceError: one of them cannot be found or read.
     """
+    if (run := run_named(recipe.source)) is not None and recipe.validation:
+        raise SourceError(f"--validation would part the rows of {run} from those made of them; hold them out there")
     opened = partial(open_pictures, paired=recipe.modality == "paired") if recipe.modality != "text" else open_source
-    run = run_named(recipe.source)
     if run is not None and recipe.holdout and recipe.modality != "text":
         raise SourceError(
             f"--holdout would part the pictures of {run} from those that were made of them; hold more out where that "
@@ -43,7 +45,13 @@ def sources_of(recipe: Recipe) -> tuple[Source, pl.DataFrame]:
         source = _with_its_exam(source, run, recipe.path)
     further = [opened(recipe.exam, holdout=0.0).seeds] if recipe.exam is not None else []
     exam = pl.concat([source.exam, *further])
-    return (without_exam_copies(source, exam) if recipe.modality == "text" else source), exam
+    if recipe.modality != "text":
+        return source, exam
+    source = without_exam_copies(source, exam)
+    if not recipe.validation:
+        return source, exam
+    source = with_validation(source, recipe.validation, recipe.seed)
+    return source, pl.concat([exam, source.validation])
 
 
 def _with_its_exam(source: Source, run: Path, path: Path | None) -> Source:
@@ -85,6 +93,30 @@ def without_exam_copies(source: Source, exam: pl.DataFrame) -> Source:
     hit = hit.with_columns(pl.lit(None, dtype=pl.String).alias(name) for name in CONTENT)
     clean = sifted.filter(pl.col("dropped_by").is_null()).select(source.seeds.columns)
     return dataclasses.replace(source, seeds=clean, rejected=pl.concat([source.rejected, hit]))
+
+
+def with_validation(source: Source, share: float, seed: int) -> Source:
+    """The source with a share of its seeds held out beside its exam, and with them the seeds that (nearly) repeat one.
+
+    Raises:
+        SourceError: no seed is left.
+    """
+    held = validation_of(source.seeds, share, seed)
+    if held.is_empty():
+        return source
+    kin = beside_exam(source.seeds.join(held.select("id"), on="id", how="anti"), held)
+    out = {*held["id"], *kin.filter(pl.col("dropped_by").is_not_null())["id"]}
+    inside = pl.col("id").is_in(out)
+    seeds, held = source.seeds.filter(~inside), source.seeds.filter(inside)
+    if seeds.is_empty():
+        raise SourceError(f"no seed of {source.name} is left beside {len(held)} held out; lower --validation")
+    return dataclasses.replace(
+        source,
+        seeds=seeds,
+        exam=pl.concat([source.exam, held]),
+        validation=held,
+        notes=(*source.notes, f"{len(held):,} seeds are held out beside the exam, for validation"),
+    )
 
 
 def beside_exam(seeds: pl.DataFrame, exam: pl.DataFrame) -> pl.DataFrame:

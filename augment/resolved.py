@@ -37,6 +37,13 @@ def resolved(recipe: Recipe) -> tuple[dict[str, int], tuple[Generator, ...], Cha
         read_subjects(recipe.subjects)
     if recipe.balance is not None:
         _check_can_balance(recipe, chosen)
+    if recipe.n_by_label and (recipe.modality != "text" or recipe.balance or not recipe.n.endswith("x")):
+        raise RecipeError(
+            "--n-by-label raises the n of each seed of a label, in augment text; "
+            "write --n as 5x, and leave out --balance"
+        )
+    if recipe.validation and recipe.modality != "text":
+        raise RecipeError(f"--validation is for texts; leave it out of augment {recipe.modality}")
     if recipe.incremental and not recipe.n.endswith("x"):
         raise RecipeError(f"--incremental needs variants for each seed, not {recipe.n} in all; write --n 5x")
     if recipe.incremental and recipe.out is not None:

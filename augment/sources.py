@@ -69,6 +69,7 @@ class Source:
     """Rows ready to plan with. `seeds` and `exam` have the dataset's columns; `rejected` has the verdict's too.
 
     rows_in = seeds + exam + rejected. `notes` are one-line remarks for the user (which columns were guessed).
+    `validation` are those of the exam that a recipe holds out of the seeds, to steer by (`augment.validation`).
     """
 
     name: str
@@ -80,6 +81,7 @@ class Source:
     columns: dict[str, str]
     origin: str
     notes: tuple[str, ...] = field(default=())
+    validation: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=SCHEMA))
 
     @property
     def fingerprint(self) -> str:

@@ -119,7 +119,13 @@ def _flags(modality: str) -> dict[str, Any]:
         ],
     }
     told = "label: spread the variants so that seeds and variants come out equally many for each label."
-    words = {"balance": _value(told)}
+    words = {
+        "balance": _value(told),
+        "n_by_label": Annotated[
+            list[str] | None, typer.Option(help="Another n for the seeds of a label: anxiety=8x,sleep=6x.")
+        ],
+        "validation": _value("Share of the seeds to hold out beside the exam, to steer by: 10%. [default: 0]"),
+    }
     return {**first, **(words if modality == "text" else drawing), **last}
 
 
@@ -140,6 +146,8 @@ def _verb(modality: str, flows: Callable[[], Curate]) -> Callable[..., None]:
         )
         given["set"] = settings(given.pop("set_"))
         given["map"] = pairs(given["map"], "--map")
+        if "n_by_label" in given:
+            given["n_by_label"] = pairs(given["n_by_label"], "--n-by-label")
         carry_out(read_recipe(given, file, modality), dry_run, pilot, json, prefect, flows)
 
     default = {"dry_run": False, "pilot": False, "json": False}

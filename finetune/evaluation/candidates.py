@@ -39,12 +39,14 @@ def _named(recipe: EvaluationRecipe, exam: Exam) -> Iterator[Candidate]:
     options = EngineOptions(base_url=recipe.base_url, concurrency=recipe.concurrency, timeout=recipe.timeout)
     if recipe.base is not None or recipe.adapter:
         from augment.engines.transformers import Transformers
+        from augment.engines.vllm import Vllm
 
+        kind = Vllm if recipe.engine == "vllm" else Transformers
         base = recipe.base or _base_of(recipe.adapter[0])
         if recipe.base is not None:
-            yield Candidate(Path(base.rstrip("/")).name, Transformers.open(base, options))
+            yield Candidate(Path(base.rstrip("/")).name, kind.open(base, options))
         for folder in recipe.adapter:
-            engine = Transformers.open(base, options, folder)
+            engine = kind.open(base, options, folder)
             yield Candidate(folder.resolve().name, engine, str(folder), _seen(folder, exam))
     for spec in recipe.llm:
         llm = open_engine(spec, options)

@@ -28,6 +28,9 @@ def evaluate(
     base: Annotated[str | None, typer.Option(help="A model in this process: a folder, or owner/name.")] = None,
     adapter: Annotated[list[Path] | None, typer.Option(help="An adapter's folder; repeatable.")] = None,
     llm: Annotated[list[str] | None, typer.Option(help="Who answers: openai:MODEL; repeatable.")] = None,
+    engine: Annotated[
+        str | None, typer.Option(help="What runs --base and --adapter: transformers, vllm. [default: transformers]")
+    ] = None,
     base_url: Annotated[str | None, typer.Option(help="The server's address. [default: $OPENAI_BASE_URL]")] = None,
     judge: Annotated[str | None, typer.Option(help="Who judges: openai:MODEL. [default: nobody]")] = None,
     judge_url: Annotated[str | None, typer.Option(help="The judge's server. [default: --base-url]")] = None,
@@ -73,6 +76,7 @@ def evaluate(
 
     flags: dict[str, Any] = {
         "card": card, "exam": exam, "answers": answers, "base": base, "adapter": adapter or None, "llm": llm or None,
+        "engine": engine,
         "base_url": base_url, "judge": judge, "judge_url": judge_url, "judge_sees": judge_sees, "votes": votes,
         "judge_temperature": judge_temperature, "temperature": temperature, "max_tokens": max_tokens,
         "system": system, "concurrency": concurrency, "timeout": timeout, "path": path,

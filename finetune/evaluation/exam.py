@@ -174,6 +174,7 @@ def _held_out(run: Path, path: Path | None) -> pl.DataFrame:
     source, exam = reopened(manifest, path)
     if source.fingerprint != manifest["source"]["fingerprint"]:
         raise RunError(f"{source.name} is not what it was when {run} was made from it; give an exam with --exam FILE")
+    exam = exam.join(source.validation.select("id"), on="id", how="anti")  # what was steered by is no measure
     if exam.is_empty():
         raise RunError(f"{run} held nothing out; give an exam with --exam FILE")
     return exam

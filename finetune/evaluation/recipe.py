@@ -16,9 +16,21 @@ CALIBRATE = "judge"
 MANY_VOTES = 0.7
 """A judge's temperature when it votes more than once: equal votes would be one."""
 
-ANSWERED = ("path", "map", "holdout", "everything", "system", "temperature")
+ANSWERED = ("engine", "path", "map", "holdout", "everything", "system", "temperature")
 """What means nothing where the answers exist already."""
-CALIBRATING = ("answers", "base", "adapter", "llm", "map", "holdout", "everything", "system", "temperature", "out")
+CALIBRATING = (
+    "answers",
+    "base",
+    "adapter",
+    "llm",
+    "engine",
+    "map",
+    "holdout",
+    "everything",
+    "system",
+    "temperature",
+    "out",
+)
 """What means nothing where a judge is calibrated."""
 
 
@@ -42,6 +54,7 @@ class EvaluationRecipe(BaseModel):
     base: str | None = None
     adapter: Annotated[list[Path], BeforeValidator(_several)] = []
     llm: Annotated[list[str], BeforeValidator(_several)] = []
+    engine: Literal["transformers", "vllm"] = "transformers"
     base_url: str | None = None
     concurrency: Annotated[int, Field(ge=1)] = 64
     timeout: Annotated[float, Field(gt=0)] = 300.0

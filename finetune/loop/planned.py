@@ -1,0 +1,127 @@
+"""A recipe to a loop with every name, source and key checked, and nothing run yet."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+
+from augment.errors import RecipeError
+from augment.plan import Plan, make_plan
+from augment.recipe import Recipe
+from finetune.evaluation.exam import open_exam, read_exam_card
+from finetune.loop.recipe import LoopRecipe
+from finetune.model import open_base
+from finetune.recipe import method_of
+
+PICTURED = ("image", "paired")
+
+
+@dataclass(frozen=True)
+class Amount:
+    """How many variants a seed gets: `n`, or another number where its label has one."""
+
+    n: int
+    labels: Mapping[str, int]
+
+    def by_label(self) -> dict[str, str]:
+        """As the recipe of an augmentation says it."""
+        return {name: f"{times}x" for name, times in sorted(self.labels.items()) if times != self.n}
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A loop that can start. `first` is the plan of the first round's texts, with nobody to answer."""
+
+    recipe: LoopRecipe
+    file: Path | None
+    out: Path
+    names: tuple[str, ...]
+    first: Plan
+    exam: pl.DataFrame
+
+    @property
+    def seeds(self) -> pl.DataFrame:
+        """The rows that variants are made of."""
+        return self.first.seeds
+
+    @property
+    def validation(self) -> pl.DataFrame:
+        """The exam's twin: rows that nothing is made of and nothing learns."""
+        return self.first.source.validation
+
+    @property
+    def amount(self) -> Amount | None:
+        """How many variants a seed gets in the first round; None where the recipe says a number in all."""
+        return Amount(self.first.per_seed, {}) if self.first.per_seed else None
+
+    def text(self, number: int, amount: Amount | None) -> Recipe:
+        """The text augmentation of a round."""
+        recipe = text_of(self.recipe, self.round(number) / "text", amount.by_label() if amount else {})
+        return recipe if amount is None else recipe.model_copy(update={"n": f"{amount.n}x"})
+
+    def round(self, number: int) -> Path:
+        """The folder of a round."""
+        return self.out / f"round-{number}"
+
+
+def planned(recipe: LoopRecipe, file: Path | None = None) -> Planned:
+    """Check all that can be checked before anything is made; `file` is where the recipe is written.
+
+    Raises:
+        AugmentError: a name, key or value is wrong, or a source, an exam or the base cannot be found.
+    """
+    out = recipe.folder
+    text = text_of(recipe, out / "round-1" / "text", {})
+    names = recipe.names()
+    for number, name in enumerate(names):
+        method_of(recipe.training(number, out / "round-1" / "text", out / name), "chat")
+    recipe.pretraining()
+    if recipe.pretrain is None:
+        open_base(recipe.base)
+    for modality in PICTURED:
+        if getattr(recipe, modality) is not None:
+            make_plan(recipe.pictures(out / modality, modality)[0], None)
+    first = make_plan(text, None)
+    if recipe.rounds > 1 and first.per_seed is None:
+        raise RecipeError(f"rounds = {recipe.rounds}: each round makes more for each seed; write [text] n as 3x")
+    if recipe.rounds > 1 and first.source.validation.is_empty():
+        raise RecipeError(
+            f"rounds = {recipe.rounds} are steered by validation rows, and there is none; raise validation"
+        )
+    return Planned(recipe, file, out, tuple(names), first, _exam(recipe, first))
+
+
+def text_of(recipe: LoopRecipe, out: Path, n_by_label: Mapping[str, str]) -> Recipe:
+    """The text augmentation, which no row of the exam may reach, wherever that is from."""
+    text = recipe.augmentation(out, n_by_label)
+    place = exam_place(recipe)
+    if text.exam is None and place not in ("", text.source):
+        return text.model_copy(update={"exam": place})
+    return text
+
+
+def exam_place(recipe: LoopRecipe) -> str:
+    """The source of the exam; "" where it is what the augmentation holds out."""
+    told = recipe.evaluate
+    return str(told.get("exam") or (read_exam_card(str(told["card"])).source if told.get("card") else ""))
+
+
+def _exam(recipe: LoopRecipe, first: Plan) -> pl.DataFrame:
+    """The exam's rows.
+
+    Raises:
+        RecipeError: there are none.
+    """
+    asked = recipe.evaluation(None, [], recipe.folder)
+    if exam_place(recipe):
+        return open_exam(asked.card, file=asked.exam, path=asked.path, columns=asked.map, holdout=asked.holdout).rows
+    held = first.exam.join(first.source.validation.select("id"), on="id", how="anti")
+    if held.is_empty():
+        raise RecipeError(
+            f'no exam: {first.source.name} holds nothing out; add  holdout = "20%"  to [text], or  exam = FILE  to '
+            "[evaluate]"
+        )
+    return held

@@ -1,0 +1,147 @@
+"""loop(planned): source, variants, adapters, exam, report; round after round, each stage where it was left.
+
+The folder: base/ (where the recipe makes one), images/ or paired/, validation.jsonl, a round-N/ for each round with its
+run text/, control.jsonl, adapters/, validation/ and exam/; README.md, loop.json and rounds.svg compare the rounds, and
+report.html shows every row; manifest.json is written last.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from augment import __version__
+from augment.errors import RunError
+from augment.lock import LOCK, Lock
+from augment.manifest import MANIFEST, publish, settle
+from augment.pipeline import Directly, Stage
+from finetune.loop.card import loop_card
+from finetune.loop.compared import rounds_apart
+from finetune.loop.figure import draw
+from finetune.loop.halt import Halt
+from finetune.loop.planned import Planned
+from finetune.loop.rounds import VALIDATION, Rounds
+from finetune.loop.show import Shown
+
+RECORD = "loop.json"
+PAGE = "report.html"
+
+
+@dataclass(frozen=True)
+class Looped:
+    """What a loop came to. `record` is what loop.json holds; `failed` are the stages that could not be done, and why.
+
+    With none failed the loop is finished, and the same call does nothing again.
+    """
+
+    path: Path
+    record: dict[str, Any]
+    failed: tuple[tuple[str, str], ...]
+
+
+def loop(
+    planned: Planned, *, stage: Stage | None = None, shown: Shown | None = None, halt: Halt | None = None
+) -> Looped:
+    """Run every stage that is not there already, compare the rounds, and write the report.
+
+    `stage` runs named stretches of the work, `shown` is told of them, `halt` ends the one under way. A stage that
+    fails leaves what does not hang on it to be done.
+
+    Raises:
+        RunError: the folder is held by another process or holds something else.
+        Interrupted: `halt` was called; the same call goes on.
+    """
+    shown = shown or Shown()
+    with _folder(planned.out):
+        work = Rounds(planned, stage or Directly(), shown, halt or Halt())
+        _write_validation(planned)
+        rounds: list[dict[str, Any]] = []
+        pictures = work.pictures()
+        if work.base():
+            rounds = list(work.every())
+        record = _record(planned, rounds, pictures)
+        failed = tuple(work.failed)
+        written: dict[str, Any] = {
+            RECORD: json.dumps(record, ensure_ascii=False, indent=1).encode() + b"\n",
+            "README.md": loop_card(record, failed, planned.file).encode(),
+            "rounds.svg": draw(record).encode(),
+        }
+        same = _bytes(planned.out / RECORD) == written[RECORD] and (planned.out / PAGE).is_file()
+        if not same:
+            (planned.out / PAGE).unlink(missing_ok=True)
+        publish(planned.out, written, {"kind": "loop", "augment": __version__, "finished": not failed})
+        if failed:
+            (planned.out / MANIFEST).unlink()
+        elif rounds and not same:
+            work.staged("report", lambda: _page(planned, rounds), lambda done: (str(done), False))
+        return Looped(planned.out, record, failed)
+
+
+@contextmanager
+def _folder(out: Path) -> Iterator[None]:
+    """The folder held by this process.
+
+    Raises:
+        RunError: another one holds it, or it is not a loop's.
+    """
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        ours = any((out / name).exists() for name in (LOCK, RECORD, VALIDATION))
+        if not ours and any(out.iterdir()):
+            raise RunError(f"{out} is not empty and no loop's folder; choose another --out")
+        lock = Lock.take(out)
+    except OSError as error:
+        raise RunError(f"cannot write to {out}: {error.strerror}; choose another --out") from None
+    try:
+        lock.sign()
+        yield
+    finally:
+        lock.release()
+
+
+def _write_validation(planned: Planned) -> None:
+    """The validation rows as a file that `augment evaluate --exam` reads."""
+    if planned.validation.is_empty():
+        return
+    beside = planned.out / f".{VALIDATION}.part"
+    planned.validation.select("prompt", "response", "label").write_ndjson(beside)
+    settle(beside, planned.out / VALIDATION)
+
+
+def _bytes(path: Path) -> bytes:
+    return path.read_bytes() if path.is_file() else b""
+
+
+def _page(planned: Planned, rounds: list[dict[str, Any]]) -> Path:
+    """One page of all rounds: every row, what was dropped, trainings and evaluations."""
+    from augment.report.write import write_report
+
+    folders = [planned.out / each["run"]["path"] for each in rounds]
+    for each in rounds:
+        folders += [planned.round(each["round"]) / "adapters" / told["name"] for told in each["adapters"]]
+        folders += [planned.out / each["exam"]["path"]] if each["exam"] else []
+    return Path(write_report([str(each) for each in folders], planned.out / PAGE).path)
+
+
+def _record(planned: Planned, rounds: list[dict[str, Any]], pictures: dict[str, Any]) -> dict[str, Any]:
+    labels = planned.validation["label"].drop_nulls()
+    return {
+        "kind": "loop",
+        "augment": __version__,
+        "name": planned.recipe.name or planned.first.name,
+        "recipe": planned.recipe.model_dump(mode="json", exclude={"out", "name"}, exclude_unset=True),
+        "rows": {
+            "source": planned.first.source.name,
+            "seeds": len(planned.seeds),
+            "validation": len(planned.validation),
+            "exam": len(planned.exam),
+            "labels": labels.n_unique() if len(labels) else 0,
+        },
+        "rounds": rounds,
+        "rounds_apart": rounds_apart(planned.out, rounds),
+        "pictures": pictures,
+    }
