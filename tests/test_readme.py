@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-FOREIGN = {"--nproc-per-node", "--enable-lora", "--no-enable-chunked-prefill", "--include", "--tasks"}
+FOREIGN = {"--nproc-per-node", "--enable-lora", "--no-enable-chunked-prefill", "--include", "--tasks", "--model"}
 """Flags of torchrun, vLLM and lm_eval (`--include_path`)."""
 ROOT = Path(__file__).parent.parent
-README = (ROOT / "README.md").read_text("utf-8")
+README = "".join((ROOT / room / "README.md").read_text("utf-8") for room in (".", "augment", "filters", "finetune"))
 
 
 def blocks(kind: str) -> list[str]:
