@@ -25,7 +25,7 @@ from finetune.loop.commands import loop
 from finetune.subject.commands import subject
 
 if TYPE_CHECKING:
-    from augment.running import Curate
+    from collections.abc import Callable
 
 app = typer.Typer(
     add_completion=False,
@@ -48,7 +48,11 @@ def main() -> None:
 
 
 @app.callback(invoke_without_command=True)
-def _augment(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
+def _augment(
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+) -> None:
+    context.obj = _flow
     if version:
         from augment import __version__
 
@@ -56,13 +60,14 @@ def _augment(version: Annotated[bool, typer.Option("--version", help="Print the 
         raise typer.Exit
 
 
-def _flows() -> Curate:
-    from flows.verbs import run_by_hand
+def _flow(verb: str) -> Callable[..., Any]:
+    """What runs a verb's work as its Prefect flow; commands find it in their context."""
+    from flows.verbs import by_hand
 
-    return run_by_hand
+    return by_hand(verb)
 
 
-for command in verbs(_flows):
+for command in verbs():
     app.command()(command)
 
 

@@ -226,36 +226,70 @@ class Schedule(BaseModel):
 def read_recipe(flags: Mapping[str, Any], file: Path | None = None, modality: str | None = None) -> Recipe:
     """The recipe of `flags` (unset ones are None) over those of `file`, for text, images or pairs.
 
-    A file says which by its key `modality`; `modality` is what the caller wants, and without either it is text.
+    A file says which by its key `verb` or `modality`; `modality` is what the caller wants, and without any it is text.
 
     Raises:
         RecipeError: the file is missing or broken or for another verb, or a key or value is wrong; the key is named.
     """
     written = _toml(file) if file else {}
-    told = written.get("modality", modality or "text")
-    if told not in RECIPES:
+    told = _told(written, file) or modality or "text"
+    if told not in RECIPES and "verb" not in written:
         raise RecipeError(f"recipe {file}: modality '{told}' is none; write text, image or paired")
-    if modality not in (None, told):
-        raise RecipeError(f"recipe {file} is for augment {told}, not augment {modality}; run that")
+    wanted = modality or (told if told in RECIPES else "text")
+    _check(told, wanted, file)
     if not flags.get("source") and not written.get("source"):
         sample = "sample" if told == "text" else "sample-images"
         raise RecipeError(f"no source given; try --source {sample}, or a file, or owner/name from the hub")
-    return read_keys(RECIPES[told], flags, file, "recipe")
+    return read_keys(RECIPES[wanted], flags, file, "recipe", wanted)
 
 
-def read_keys(model: type[Model], flags: Mapping[str, Any], file: Path | None, what: str) -> Model:
-    """A `model` of `flags` (unset ones are None) over the keys of a TOML `file`.
+def read_keys(
+    model: type[Model], flags: Mapping[str, Any], file: Path | None, what: str, verb: str | None = None
+) -> Model:
+    """A `model` of `flags` (unset ones are None) over the keys of a TOML `file`, which is for `augment VERB`.
 
     Raises:
-        RecipeError: the file is missing or broken, or a key or value is wrong; the key is named.
+        RecipeError: the file is missing or broken or for another verb, or a key or value is wrong; the key is named.
     """
     written: dict[str, Any] = {}
     if file is not None:
         written = _toml(file)
-        for key in ("schedule", "modality", "verb"):  # when it runs decides nothing about what it makes
+        _check(_told(written, file), verb, file)
+        for key in ("verb", "modality"):
             written.pop(key, None)
+        if isinstance(written.get("schedule"), dict):  # when it runs decides nothing about what it makes
+            del written["schedule"]
+        elif "schedule" in written and "schedule" not in model.model_fields:
+            raise RecipeError(f'recipe {file}: schedule is no table; write [schedule] and under it cron = "0 2 * * *"')
         written.setdefault("name", file.stem)
     return _validated(model, {**written, **{key: value for key, value in flags.items() if value is not None}}, what)
+
+
+def verb_of(file: Path) -> str:
+    """What the recipe in `file` is for: its `verb`, else its `modality`, else text.
+
+    Raises:
+        RecipeError: the file is missing or broken, or names two verbs, or none and no source of texts either.
+    """
+    written = _toml(file)
+    told = _told(written, file)
+    if told is None and "source" not in written:
+        raise RecipeError(f'recipe {file} does not say what it is for; write verb = "text", or finetune, or another')
+    return told or "text"
+
+
+def _told(written: Mapping[str, Any], file: Path | None) -> str | None:
+    """The verb that a recipe file names, if it names one."""
+    told = [written[key] for key in ("verb", "modality") if key in written]
+    if any(not isinstance(each, str) or each != told[0] for each in told):
+        named = " and ".join(map(repr, told))
+        raise RecipeError(f"recipe {file}: {named} as verb or modality is not one verb; write one, such as text")
+    return told[0] if told else None
+
+
+def _check(told: str | None, verb: str | None, file: Path | None) -> None:
+    if None not in (told, verb) and told != verb:
+        raise RecipeError(f"recipe {file} is for augment {told}, not augment {verb}; run that")
 
 
 def read_schedule(flags: Mapping[str, Any], file: Path) -> Schedule:
@@ -264,10 +298,9 @@ def read_schedule(flags: Mapping[str, Any], file: Path) -> Schedule:
     Raises:
         RecipeError: there is no time nor place to run at, or a key or value is wrong.
     """
-    written = _toml(file).get("schedule", {})
-    if not isinstance(written, dict):
-        raise RecipeError(f'recipe {file}: schedule is no table; write [schedule] and under it cron = "0 2 * * *"')
-    merged = {**written, **{key: value for key, value in flags.items() if value is not None}}
+    written = _toml(file).get("schedule")
+    table = written if isinstance(written, dict) else {}  # in a recipe of training a word is the learning rate's
+    merged = {**table, **{key: value for key, value in flags.items() if value is not None}}
     found = _validated(Schedule, merged, "schedule")
     if found.cron is None and found.watch is None:
         raise RecipeError(f'recipe {file} does not say when to run; add --cron "0 2 * * *", or a [schedule] to it')

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -22,10 +22,27 @@ if TYPE_CHECKING:
     Curate = Callable[[Plan, Tally, threading.Event], Curated]
 
 
+def flow_of(context: typer.Context, verb: str, prefect: bool | None) -> Callable[..., Any] | None:
+    """What runs the verb's work as a Prefect flow where one is wanted: by `prefect`, else where an API is configured.
+
+    The command's `context` holds what imports and gives that: `flows` is a ring further out.
+
+    Raises:
+        RecipeError: Prefect is wanted and not installed.
+    """
+    if not (bool(os.environ.get("PREFECT_API_URL")) if prefect is None else prefect):
+        return None
+    from augment.errors import needs
+
+    with needs("prefect", "flows"):
+        found: Callable[..., Any] = context.obj(verb)
+    return found
+
+
 def carry_out(
-    recipe: Recipe, dry_run: bool, pilot: bool, json: bool, prefect: bool | None, flows: Callable[[], Curate]
+    recipe: Recipe, dry_run: bool, pilot: bool, json: bool, prefect: bool | None, context: typer.Context
 ) -> None:
-    """Do what the recipe says, as a Prefect flow where one is wanted; `flows` imports and gives what runs that.
+    """Do what the recipe says, as a Prefect flow where one is wanted.
 
     `dry_run` asks nobody, `pilot` a small part; both say what the whole will cost, and end there.
 
@@ -41,16 +58,10 @@ def carry_out(
         _print_nothing_new(plan, json)
     elif pilot:
         _pilot(plan, json)
-    elif bool(os.environ.get("PREFECT_API_URL")) if prefect is None else prefect:
-        from augment.errors import needs
-
-        with needs("prefect", "flows"):
-            run_by_hand = flows()
-        _run(plan, json, run_by_hand)
     else:
         from augment.pipeline import run_here
 
-        _run(plan, json, run_here)
+        _run(plan, json, flow_of(context, recipe.modality, prefect) or run_here)
 
 
 def _print_forecast(plan: Plan, json: bool) -> None:

@@ -5,15 +5,12 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from augment.options import pairs, settings
 from augment.running import carry_out
-
-if TYPE_CHECKING:
-    from augment.running import Curate
 
 TEXT = {
     "text": """Make n good variants of each row and publish them.
@@ -129,16 +126,16 @@ def _flags(modality: str) -> dict[str, Any]:
     return {**first, **(words if modality == "text" else drawing), **last}
 
 
-def verbs(flows: Callable[[], Curate]) -> Iterator[Callable[..., None]]:
-    """Each verb as a function that typer makes a command of; `flows` imports and gives what runs a plan in Prefect."""
+def verbs() -> Iterator[Callable[..., None]]:
+    """Each verb as a function that typer makes a command of."""
     for modality in TEXT:
-        yield _verb(modality, flows)
+        yield _verb(modality)
 
 
-def _verb(modality: str, flows: Callable[[], Curate]) -> Callable[..., None]:
+def _verb(modality: str) -> Callable[..., None]:
     flags = _flags(modality)
 
-    def command(**given: Any) -> None:
+    def command(context: typer.Context, **given: Any) -> None:
         from augment.recipe import read_recipe
 
         file, dry_run, pilot, json, prefect = (
@@ -148,15 +145,18 @@ def _verb(modality: str, flows: Callable[[], Curate]) -> Callable[..., None]:
         given["map"] = pairs(given["map"], "--map")
         if "n_by_label" in given:
             given["n_by_label"] = pairs(given["n_by_label"], "--n-by-label")
-        carry_out(read_recipe(given, file, modality), dry_run, pilot, json, prefect, flows)
+        carry_out(read_recipe(given, file, modality), dry_run, pilot, json, prefect, context)
 
     default = {"dry_run": False, "pilot": False, "json": False}
     command.__name__, command.__doc__ = modality, TEXT[modality]
-    command.__annotations__ = {**flags, "return": None}
+    command.__annotations__ = {"context": typer.Context, **flags, "return": None}
     command.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
         [
-            inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default.get(name), annotation=kind)
-            for name, kind in flags.items()
+            inspect.Parameter("context", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=typer.Context),
+            *(
+                inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default.get(name), annotation=kind)
+                for name, kind in flags.items()
+            ),
         ]
     )
     return command

@@ -36,7 +36,7 @@ def training_card(record: Mapping[str, Any]) -> str:
         "---",
         f"# {name}",
         "",
-        _result(record),
+        result_of(record),
         "",
         "![Loss over the steps](curves.svg)",
         "",
@@ -103,7 +103,8 @@ def _toml(value: Any) -> str:
     return orjson.dumps(value).decode()
 
 
-def _result(record: Mapping[str, Any]) -> str:
+def result_of(record: Mapping[str, Any]) -> str:
+    """How the training went, in a sentence or two, from what training.json holds."""
     before, after = record["validation"]["before"], record["validation"]["after"]
     steps = record["steps"]
     if before is None:

@@ -7,9 +7,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from augment.errors import RecipeError
 from augment.options import pairs, print_json, settings
+from augment.running import flow_of
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from finetune.prepare import Prepared
     from finetune.train import Trained
 
@@ -18,6 +22,7 @@ Folder = Annotated[Path, typer.Argument(help="The adapter's folder.")]
 
 
 def finetune(
+    context: typer.Context,
     base: Annotated[str | None, typer.Option(help="The base model: a folder, or owner/name of the hub.")] = None,
     data: Annotated[str | None, typer.Option(help="A run, a file or folder, a card, or owner/name.")] = None,
     adapter: Annotated[str | None, typer.Option(help="lora, pissa, slora, nlora or inttune. [default: lora]")] = None,
@@ -69,6 +74,10 @@ def finetune(
     overwrite: Annotated[bool | None, typer.Option("--overwrite", help="Replace another training in --out.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what it would cost, train nothing.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+    prefect: Annotated[
+        bool | None,
+        typer.Option("--prefect/--no-prefect", help="As a Prefect flow. [default: when $PREFECT_API_URL is set]"),
+    ] = None,
 ) -> None:
     """Train an adapter on a dataset.
 
@@ -93,6 +102,7 @@ def finetune(
         from finetune.model import quiet
         from finetune.prepare import prepare
     quiet()
+    flow = None if dry_run else flow_of(context, "finetune", _alone(prefect))
     prepared = prepare(written)
     _announce(prepared)
     if dry_run:
@@ -101,7 +111,7 @@ def finetune(
 
             print_json(asdict(prepared.forecast))
         return
-    trained = _watched(prepared)
+    trained = _watched(prepared, flow)
     if json:
         print_json(
             {**{key: value for key, value in trained.record.items() if key != "history"}, "path": str(trained.path)}
@@ -129,8 +139,26 @@ def _left_out(prepared: Prepared) -> list[str]:
     return [f"rows left out: {', '.join(lost)}"] if lost else []
 
 
-def _watched(prepared: Prepared) -> Trained:
-    """Train with a progress bar on stderr; the first Ctrl-C or SIGTERM stops after a step, the second at once."""
+def _alone(prefect: bool | None) -> bool | None:
+    """`--prefect` as given; processes that train together are never a flow, as each would be one of its own.
+
+    Raises:
+        RecipeError: a flow is asked for where several processes train together.
+    """
+    from finetune.recipe import world_size
+
+    if world_size() == 1:
+        return prefect
+    if prefect:
+        raise RecipeError(f"--prefect trains in one process, not in {world_size()}; leave it out under torchrun")
+    return False
+
+
+def _watched(prepared: Prepared, flow: Callable[..., Trained] | None) -> Trained:
+    """Train, in Prefect where there is a `flow`, with a progress bar on stderr.
+
+    The first Ctrl-C or SIGTERM stops after a step, the second at once.
+    """
     import threading
 
     from rich.console import Console
@@ -143,7 +171,7 @@ def _watched(prepared: Prepared) -> Trained:
     stop = threading.Event()
     with stoppable(console, stop.set, "this step"):
         tell = console.print if _first() else lambda _: None
-        return train(prepared, tell=tell, watch=[ShowProgress(console)], stop=stop)
+        return (flow or train)(prepared, tell=tell, watch=[ShowProgress(console)], stop=stop)
 
 
 def _report(trained: Trained) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from rich.console import Console
@@ -11,6 +12,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from augment.terminal import PLAIN_EVERY
+
+log = logging.getLogger(__name__)
 
 
 class ShowProgress(TrainerCallback):
@@ -61,3 +64,29 @@ class ShowProgress(TrainerCallback):
     def on_train_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kw: Any) -> None:
         if self._console.is_terminal:
             self._bar.stop()
+
+
+class Reached(TrainerCallback):
+    """What part of the steps is done, as `share` from 0 to 1; `tell` is called when it has grown.
+
+    Each evaluation is a line in the log.
+    """
+
+    def __init__(self, tell: Callable[[], None]) -> None:
+        self._tell = tell
+        self.share: float | None = None
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kw: Any) -> None:
+        self.share = state.global_step / state.max_steps
+        self._tell()
+
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: Mapping[str, float] | None = None,
+        **kw: Any,
+    ) -> None:
+        if logs and "eval_loss" in logs:
+            log.info("step %s of %s: validation loss %.4f", state.global_step, state.max_steps, logs["eval_loss"])

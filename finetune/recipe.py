@@ -111,7 +111,7 @@ def read_finetune_recipe(flags: Mapping[str, Any], file: Path | None = None) -> 
     Raises:
         RecipeError: the file is missing or broken, or a key or value is wrong; the key is named.
     """
-    recipe = read_keys(FinetuneRecipe, flags, file, "recipe")
+    recipe = read_keys(FinetuneRecipe, flags, file, "recipe", "finetune")
     for key, example in (("base", "--base Qwen/Qwen3-0.6B, or a folder"), ("data", "--data runs/NAME, or a file")):
         if not getattr(recipe, key):
             raise RecipeError(f"no {key} given; try {example}")

@@ -12,8 +12,7 @@ import shutil
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -25,12 +24,14 @@ from transformers import EarlyStoppingCallback, PrinterCallback, ProgressCallbac
 from augment import __version__
 from augment.errors import FinetuneError, Interrupted
 from augment.manifest import MANIFEST, digest_of
+from augment.pipeline import Directly, Stage
 from finetune.adapters.tuner import AnchoredConfig
 from finetune.batches import Flattened, Padded, check_packing
 from finetune.card import training_card
 from finetune.curves import draw
 from finetune.export import export
 from finetune.folder import CHECKPOINTS, TRAINING, folder_of, last_checkpoint
+from finetune.memory import enough_memory
 from finetune.model import load
 from finetune.objectives.readout import Readout
 from finetune.prepare import Prepared
@@ -57,10 +58,12 @@ def train(
     tell: Callable[[str], None] = lambda _: None,
     watch: Sequence[TrainerCallback] = (),
     stop: threading.Event | None = None,
+    stage: Stage | None = None,
 ) -> Trained:
     """Train, or go on where an earlier process stopped, and write everything into `prepared.out`.
 
-    `tell` takes lines for the user, `watch` are callbacks of Trainer's, `stop` ends after the step under way.
+    `tell` takes lines for the user, `watch` are callbacks of Trainer's, `stop` ends after the step under way, `stage`
+    runs the named stretches of the work.
 
     Raises:
         FinetuneError: it does not fit into memory, or the loss is not finite.
@@ -69,28 +72,46 @@ def train(
     """
     out = prepared.out
     stop = stop or threading.Event()
+    stage = stage or Directly()
     with folder_of(prepared) as done:
         if done is not None:
             return Trained(out, done, already=True)
-        with _enough_memory(prepared):
-            started = time.monotonic()
-            if torch.cuda.is_available():
-                torch.cuda.reset_peak_memory_stats()
-            trainer = _trainer(prepared, watch, stop)
-            checkpoint = last_checkpoint(out / CHECKPOINTS)
-            if checkpoint is not None:
-                tell(f"going on at step {checkpoint.name.partition('-')[2]} of {prepared.forecast.steps}")
-                _restore(trainer, checkpoint)
-            trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint is not None else None)
-        if stop.is_set() and trainer.state.global_step < prepared.forecast.steps:
-            raise Interrupted(f"stopped at step {trainer.state.global_step} of {prepared.forecast.steps}")
+        started = time.monotonic()
+        checkpoint = last_checkpoint(out / CHECKPOINTS)
+        trainer = stage(f"train {out.name}", lambda: _taught(prepared, checkpoint, tell, watch, stop))
         begun = int(checkpoint.name.partition("-")[2]) if checkpoint is not None else 0
         measured = {"seconds": round(time.monotonic() - started, 1), "from_step": begun, "memory": peak_memory()}
         record = record_of(prepared, trainer, measured)
         if trainer.is_world_process_zero():
-            _publish(prepared, trainer, record)
+            stage(f"publish {out.name}", lambda: _publish(prepared, trainer, record))
         trainer.accelerator.wait_for_everyone()
         return Trained(out, record)
+
+
+def _taught(
+    prepared: Prepared,
+    checkpoint: Path | None,
+    tell: Callable[[str], None],
+    watch: Sequence[TrainerCallback],
+    stop: threading.Event,
+) -> AdapterTrainer:
+    """The trainer after its last step.
+
+    Raises:
+        FinetuneError: it does not fit into memory.
+        Interrupted: `stop` was set before that.
+    """
+    with enough_memory(prepared):
+        if torch.cuda.is_available():
+            torch.cuda.reset_peak_memory_stats()
+        trainer = _trainer(prepared, watch, stop)
+        if checkpoint is not None:
+            tell(f"going on at step {checkpoint.name.partition('-')[2]} of {prepared.forecast.steps}")
+            _restore(trainer, checkpoint)
+        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint is not None else None)
+    if stop.is_set() and trainer.state.global_step < prepared.forecast.steps:
+        raise Interrupted(f"stopped at step {trainer.state.global_step} of {prepared.forecast.steps}")
+    return trainer
 
 
 def _trainer(prepared: Prepared, watch: Sequence[TrainerCallback], stop: threading.Event) -> AdapterTrainer:
@@ -230,32 +251,3 @@ def _publish(prepared: Prepared, trainer: AdapterTrainer, record: dict[str, Any]
 def _exported(native: Path, plain: Path) -> dict[str, Any]:
     done = export(native, plain)
     return {"rank": done.rank, "error": done.error, "servable": done.servable}
-
-
-@contextmanager
-def _enough_memory(prepared: Prepared) -> Iterator[None]:
-    """Turns what a full memory raises into what to change."""
-    try:
-        yield
-    except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
-        told = f"{error}".lower()
-        if (
-            not isinstance(error, torch.OutOfMemoryError | MemoryError)
-            and "alloc" not in told
-            and "out of memory" not in told
-        ):
-            raise
-        recipe, micro_batch = prepared.recipe, prepared.forecast.micro_batch
-        ways = [
-            f"--micro-batch {_next_smaller(micro_batch)}" if micro_batch > 1 else "",
-            "" if recipe.gradient_checkpointing else "--gradient-checkpointing (same result, slower)",
-            "" if prepared.dtype == torch.bfloat16 else "--precision bf16",
-            "" if recipe.quantize else "--quantize 4bit",
-            f"a smaller --length than {prepared.length}",
-        ]
-        raise FinetuneError(f"out of memory: use {', or '.join(way for way in ways if way)}") from None
-
-
-def _next_smaller(micro_batch: int) -> int:
-    """The largest divisor below: it divides the batch too."""
-    return next(size for size in range(micro_batch - 1, 0, -1) if micro_batch % size == 0)

@@ -1,50 +1,50 @@
-"""A recipe as a Prefect flow, whatever its verb: run by a server with the recipe as parameters, or by hand."""
+"""`augment text`, `image` and `paired` as Prefect flows: one body for the three, and what their runs show."""
 
 from __future__ import annotations
 
 import logging
-import signal
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
 from dataclasses import dataclass
-from types import FrameType
+from pathlib import Path
 from typing import Any
 
-import httpx
 from prefect import Flow, runtime
+from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.client.schemas.objects import State
-from prefect.states import Cancelled, Completed, Failed
 
-from augment.errors import AugmentError, Interrupted, RunError
 from augment.executors import answering
 from augment.pipeline import Curated, curate
 from augment.plan import Plan, open_plan
-from augment.recipe import Recipe
+from augment.recipe import Recipe, read_recipe
+from augment.resolved import resolved
 from augment.summary import Tally
-from flows.api import check_api
-from flows.logs import our_logs
-from flows.stages import Stages, report, with_retries
+from flows.artifacts import artifact_key, linked, shown
+from flows.runs import Job, as_flow, by_hand
+from flows.stages import Stages
 
 log = logging.getLogger(__name__)
-Handler = Callable[[int, FrameType | None], Any]
+KEPT = "what was answered is kept"
 
 
-@dataclass
-class Watched:
-    """A run and who watches it: `drain` is what SIGTERM calls; `done` or `error` is what became of it."""
+@dataclass(frozen=True)
+class Counted:
+    """A plan and who counts what becomes of its candidates."""
 
     plan: Plan
     tally: Tally
-    stop: threading.Event
-    stages: Stages
-    drain: Handler | None = None
-    done: Curated | None = None
-    error: BaseException | None = None
 
 
-_BY_HAND: ContextVar[Watched | None] = ContextVar("by_hand", default=None)
+def to_serve(file: Path) -> Recipe:
+    """The recipe in `file` as it runs by itself: over what is new, its names checked before the first run.
+
+    Raises:
+        RecipeError: it is wrong.
+    """
+    recipe = read_recipe({}, file)
+    if "incremental" not in recipe.model_fields_set:
+        recipe = recipe.model_copy(update={"incremental": True})
+    resolved(recipe)
+    return recipe
 
 
 def run_name() -> str:
@@ -55,103 +55,65 @@ def run_name() -> str:
 
 
 def curated(recipe: Recipe, retries: int, retry_delay: float) -> State[Any]:
-    """The body of each verb's flow: the same curate, each stage a task, the recipe its parameters.
-
-    A failed run is tried again `retries` times, `retry_delay` seconds apart; what is wrong with the recipe itself is
-    not.
-    """
-    hand = _BY_HAND.get()
-    with our_logs():
-        try:
-            if hand is not None:
-                hand.stages(f"read {recipe.source}", lambda: _tell(hand.plan))
-                return _run(hand)
-            return with_retries(f"curate {recipe.source}", lambda: _run(_planned(recipe)), retries, retry_delay)
-        except Interrupted as error:
-            failure: AugmentError = error
-            state: State[Any] = Cancelled(message=f"{error}; what was answered is kept: run it again to go on")
-        except AugmentError as error:
-            failure, state = error, Failed(message=str(error))
-    if hand is not None:
-        hand.error = failure
-    return state
+    """The body of each verb's flow: the same curate, each stage a task, the recipe its parameters."""
+    job = Job(
+        name=recipe.name or recipe.source,
+        first=f"read {recipe.source}",
+        whole=f"curate {recipe.source}",
+        plan=lambda: Counted(open_plan(recipe), Tally()),
+        run=_run,
+        kept=KEPT,
+        waits="the answers in flight",
+        halt=_drain,
+    )
+    return as_flow(job, retries, retry_delay)
 
 
-def _planned(recipe: Recipe) -> Watched:
-    tally = Tally()
-    stages = Stages(recipe.name or recipe.source, tally)
-    plan = stages(f"read {recipe.source}", lambda: _tell(open_plan(recipe)))
-    return Watched(plan, tally, threading.Event(), stages)
-
-
-def _run(watched: Watched) -> State[Any]:
-    plan, tally, stages = watched.plan, watched.tally, watched.stages
-    if plan.nothing_new:
-        assert plan.parent is not None
-        return Completed(message=f"nothing new since {plan.parent.folder}; nothing was published")
-    with (
-        _on_sigterm(watched.drain or _drains(plan, watched.stop)),
-        answering(plan, watched.stop) as answer,
-    ):
-        done = curate(plan, answer=answer, stage=stages, tally=tally, stop=watched.stop)
-    if stages.progress(100.0 * tally.kept / tally.target):
-        report(plan, done)
-    watched.done = done
-    return Completed(message=f"{tally.line()}: {done.path}")
-
-
-def _tell(plan: Plan) -> Plan:
-    log.info("%s seeds, %s held out, %s variants wanted", len(plan.seeds), len(plan.exam), plan.total)
-    return plan
-
-
-def by_hand(flow: Flow[..., Any], plan: Plan, tally: Tally, stop: threading.Event) -> Curated:
+def curate_by_hand(flow: Flow[..., Any], plan: Plan, tally: Tally, stop: threading.Event) -> Curated:
     """Run a plan as its flow in this process; `tally` is watched and `stop` set from outside.
 
     Raises:
         RunError: a Prefect API is configured and does not answer.
         AugmentError: as `curate`.
     """
-    check_api()
-    on_sigterm = signal.getsignal(signal.SIGTERM)
-    drain = on_sigterm if callable(on_sigterm) else None  # Prefect puts its own in that place
-    hand = Watched(plan, tally, stop, Stages(plan.name, tally), drain)
-    token = _BY_HAND.set(hand)
-    try:
-        state: Any = flow(plan.recipe, return_state=True)
-    except httpx.HTTPError as error:  # Prefect has tried for a minute to say how the run ended
-        if hand.error is None and hand.done is None:
-            raise RunError(f"the Prefect API went away ({error}); what was answered is kept: run it again") from None
-        log.warning("the Prefect API went away (%s): it does not know that the run has ended", error)
-    finally:
-        _BY_HAND.reset(token)
-    if hand.error is not None:
-        raise hand.error
-    if hand.done is None:
-        state.result()
-        raise AssertionError(f"the flow ended as {state.name} without a run")
-    return hand.done
+    done: Curated = by_hand(flow, plan.recipe, Counted(plan, tally), stop, KEPT)
+    return done
 
 
-def _drains(plan: Plan, stop: threading.Event) -> Handler:
-    """Lets what is in flight be answered, then ends the run: what a cancelled run does."""
+def _run(counted: Counted, stages: Stages, stop: threading.Event) -> tuple[Curated | None, str]:
+    plan, tally = counted.plan, counted.tally
+    log.info("%s seeds, %s held out, %s variants wanted", len(plan.seeds), len(plan.exam), plan.total)
+    if plan.nothing_new:
+        assert plan.parent is not None
+        return None, f"nothing new since {plan.parent.folder}; nothing was published"
+    stages.follow(lambda: tally.kept / tally.target if tally.target else None, "Variants kept, of the target")
+    with answering(plan, stop) as answer:
+        done = curate(plan, answer=answer, stage=stages, tally=tally, stop=stop)
+    if stages.progress():
+        _report(plan, done)
+    return done, f"{tally.line()}: {done.path}"
 
-    def drain(_signum: int, _frame: FrameType | None) -> None:
-        log.warning("stopping: waiting for the answers in flight")
-        stop.set()
-        for engine in plan.engines:
-            engine.drain()
 
-    return drain
+def _drain(counted: Counted) -> None:
+    for engine in counted.plan.engines:
+        engine.drain()
 
 
-@contextmanager
-def _on_sigterm(handler: Handler) -> Iterator[None]:
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, handler)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
+def _report(plan: Plan, done: Curated) -> None:
+    """The run's artifacts: a summary, what was dropped by whom and why, and where the dataset is."""
+    counts = done.summary.to_dict()
+    key = artifact_key(plan.name)
+    folder = done.path.resolve()
+    title = f"# {plan.name}: {counts['kept']:,} of {counts['target']:,} variants\n\n"
+    where = f"\n\nDataset: `{folder}`, version {plan.version}"
+    grown = f", grown from `{plan.parent.folder.name}`" if plan.parent else ""
+    shown(create_markdown_artifact, title + done.summary.to_markdown() + where + grown, f"{key}-summary")
+    dropped = [(name, reason, rows) for name, each in counts["rejected"].items() for reason, rows in each.items()]
+    dropped += [("engine", reason, rows) for reason, rows in counts["failures"].items()]
+    table = [
+        {"dropped by": name, "reason": reason, "rows": rows}
+        for name, reason, rows in sorted(dropped, key=lambda each: -each[2])
+    ]
+    shown(create_table_artifact, table, f"{key}-drops", description="Candidates dropped, by filter and reason")
+    page = next(each for each in (folder / "report.html", folder / "README.md") if each.is_file())
+    linked(folder, page, key, "What the dataset is and holds")

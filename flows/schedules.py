@@ -10,6 +10,7 @@ import asyncio
 import logging
 import signal
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -34,14 +35,13 @@ from prefect.runner import Runner
 from prefect.settings import PREFECT_API_URL
 from prefect.states import Cancelled
 from prefect.types.entrypoint import EntrypointType
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from augment.errors import RecipeError, RunError
-from augment.recipe import Recipe, Schedule, read_recipe, read_schedule
-from augment.resolved import resolved
+from augment.recipe import Schedule, read_schedule
 from flows.alerts import TAG, alert, notice_crashes
 from flows.api import check_api
-from flows.verbs import FLOWS
+from flows.verbs import Verb, verb_for
 from flows.watch import EVENT, Watch, listing, resource
 
 log = logging.getLogger(__name__)
@@ -55,7 +55,7 @@ def serve(files: Sequence[Path], flags: Mapping[str, Any], alert_url: str | None
         RunError: there is no Prefect server, or only one that would end with this process.
     """
     planned = [_read(file, flags) for file in files]
-    names = [recipe.name for recipe, _ in planned]
+    names = [each.name for each in planned]
     doubled = next((name for name in names if names.count(name) > 1), None)
     if doubled is not None:
         raise RecipeError(f"two recipes are called '{doubled}'; give one another  name = …")
@@ -64,7 +64,7 @@ def serve(files: Sequence[Path], flags: Mapping[str, Any], alert_url: str | None
             "augment serve needs a Prefect server that stays; start one with  prefect server start  "
             "and set PREFECT_API_URL=http://127.0.0.1:4200/api"
         )
-    deployments = [deployment(recipe, schedule) for recipe, schedule in planned]
+    deployments = [deployment(each) for each in planned]
     check_api()
     runner = Runner(name="augment", pause_on_shutdown=False)
     with get_client(sync_client=True) as client:
@@ -74,11 +74,12 @@ def serve(files: Sequence[Path], flags: Mapping[str, Any], alert_url: str | None
         for each in deployments:
             served: UUID = runner.add_deployment(each)  # type: ignore[assignment]
             _catch_up(client, served)
-    watches = [Watch(each.watch, each.watch_every) for _, each in planned if each.watch]
+    schedules = [each.schedule for each in planned]
+    watches = [Watch(each.watch, each.watch_every) for each in schedules if each.watch]
     for watch in watches:
         watch.start()
     try:
-        for recipe, schedule in planned:
+        for recipe, schedule in zip(planned, schedules, strict=True):
             when = [f"at {schedule.cron} {schedule.timezone}"] if schedule.cron else []
             when += [f"when files arrive in {schedule.watch}"] if schedule.watch else []
             log.warning("serving %s: %s", recipe.name, ", and ".join(when))
@@ -108,23 +109,32 @@ async def _until_stopped(runner: Runner) -> None:
     await running
 
 
-def _read(file: Path, flags: Mapping[str, Any]) -> tuple[Recipe, Schedule]:
-    recipe = read_recipe({}, file)
-    if "incremental" not in recipe.model_fields_set:
-        recipe = recipe.model_copy(update={"incremental": True})
-    resolved(recipe)
+@dataclass(frozen=True)
+class Served:
+    """A recipe that runs by itself: what it is called, for which verb it is, and when it runs."""
+
+    name: str
+    verb: Verb
+    recipe: BaseModel
+    schedule: Schedule
+
+
+def _read(file: Path, flags: Mapping[str, Any]) -> Served:
+    verb = verb_for(file)
+    recipe = verb.to_serve(file)
     schedule = read_schedule(flags, file)
     if schedule.watch:
         listing(schedule.watch)
-    return recipe, schedule
+    return Served(str(getattr(recipe, "name", None) or file.stem), verb, recipe, schedule)
 
 
-def deployment(recipe: Recipe, schedule: Schedule) -> RunnerDeployment:
+def deployment(served: Served) -> RunnerDeployment:
     """The recipe as a deployment of its verb's flow: one run at a time, on its schedule and when files arrive.
 
     Raises:
         RecipeError: the cron line or the time zone is none.
     """
+    name, verb, recipe, schedule = served.name, served.verb, served.recipe, served.schedule
     cron = []
     if schedule.cron:
         try:
@@ -132,19 +142,19 @@ def deployment(recipe: Recipe, schedule: Schedule) -> RunnerDeployment:
         except ValidationError as error:
             fault = error.errors()[0]
             key = ".".join(str(part) for part in fault["loc"]) or "cron"
-            raise RecipeError(f"schedule of {recipe.name}: {key}: {fault['msg']} (got {fault['input']!r})") from None
+            raise RecipeError(f"schedule of {name}: {key}: {fault['msg']} (got {fault['input']!r})") from None
     triggers: list[DeploymentTriggerTypes | TriggerTypes] = []
     if schedule.watch:
         triggers = [
             DeploymentEventTrigger(
-                name=f"new files for {recipe.name}",
+                name=f"new files for {name}",
                 expect={EVENT},
                 match={"prefect.resource.id": resource(schedule.watch)},
                 within=timedelta(0),
             )
         ]
-    made: RunnerDeployment = FLOWS[recipe.modality].to_deployment(  # type: ignore[assignment]
-        str(recipe.name),
+    made: RunnerDeployment = verb.flow.to_deployment(  # type: ignore[assignment]
+        name,
         schedules=cron,
         triggers=triggers,
         parameters={
@@ -154,7 +164,7 @@ def deployment(recipe: Recipe, schedule: Schedule) -> RunnerDeployment:
         },
         concurrency_limit=ConcurrencyLimitConfig(limit=1, collision_strategy=ConcurrencyLimitStrategy.ENQUEUE),
         tags=[TAG],
-        description=f"{recipe.n} variants of what is new in {recipe.source}",
+        description=verb.told.format(**recipe.model_dump()),
         entrypoint_type=EntrypointType.MODULE_PATH,
     )
     return made

@@ -1,4 +1,4 @@
-"""The stages of a run as Prefect tasks, with what it shows while it runs and when it ends. The only @task file.
+"""The stages of a run as Prefect tasks, with how far it is while it runs. The only @task file.
 
 A task is a stretch of seconds to minutes, never a row. Frames and results stay in this process: a task run says
 what was done, when and how it ended. The reply store is the cache, so Prefect's own is off.
@@ -6,34 +6,20 @@ what was done, when and how it ended. The reply store is the cache, so Prefect's
 
 from __future__ import annotations
 
-import logging
-import re
 import time
 from collections.abc import Callable
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
-import httpx
 from prefect import task
-from prefect.artifacts import (
-    create_link_artifact,
-    create_markdown_artifact,
-    create_progress_artifact,
-    create_table_artifact,
-    update_progress_artifact,
-)
+from prefect.artifacts import create_progress_artifact, update_progress_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
-from prefect.exceptions import PrefectException
 from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 from prefect.states import Failed
 
 from augment.errors import AugmentError, EngineError
-from augment.pipeline import Curated
-from augment.plan import Plan
-from augment.records import fingerprint
-from augment.summary import Tally
+from flows.artifacts import artifact_key, shown
 
-log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 AT_LEAST = 3.0
@@ -103,11 +89,12 @@ def _literal(name: str) -> str:
 
 
 class Stages:
-    """Runs each stage of `curate` as a task named like the pipeline, and keeps a progress artifact up to date."""
+    """Runs each stage of the work as a task named like it, and keeps a progress artifact up to date."""
 
-    def __init__(self, name: str, tally: Tally) -> None:
+    def __init__(self, name: str) -> None:
         self._key = artifact_key(name)
-        self._tally = tally
+        self._share: Callable[[], float | None] = lambda: None
+        self._described = ""
         self._progress: Any = None
         self._last: State[Any] | None = None
         self._shown = 0.0
@@ -126,63 +113,35 @@ class Stages:
         self._last = one(lambda: result.append(work()), failed, _users, return_state=True, wait_for=after)
         if failed:
             raise failed[0]
-        self._show()
+        self.show()
         return result[0]
 
     def seconds(self, elapsed: float) -> float:
         """How long the next stretch of generating lasts at least, `elapsed` seconds into the run."""
         return max(AT_LEAST, elapsed * SHARE)
 
-    def _show(self) -> None:
+    def follow(self, share: Callable[[], float | None], described: str) -> None:
+        """From now on show `share` as the progress: what part of the whole is done, from 0 to 1, or None for nothing
+        to show yet. `described` says of what.
+        """
+        self._share, self._described = share, described
+
+    def show(self) -> None:
+        """Show how far it is, every few seconds at most; long stages call it from within."""
         now = time.monotonic()
-        if not self._tally.target or now - self._shown < PROGRESS_EVERY:
+        if now - self._shown < PROGRESS_EVERY:
             return
         self._shown = now
         with temporary_settings({PREFECT_CLIENT_MAX_RETRIES: 0}):  # five tries take a minute, and the work would wait
-            self.progress(100.0 * self._tally.kept / self._tally.target)
+            self.progress()
 
-    def progress(self, percent: float) -> bool:
-        """Show how much of the target is kept, in percent; whether the API took it."""
-        percent = min(100.0, round(percent, 1))
+    def progress(self) -> bool:
+        """Show how far it is now; whether the API took it."""
+        share = self._share()
+        if share is None:
+            return True
+        percent = min(100.0, round(100.0 * share, 1))
         if self._progress is not None:
             return shown(update_progress_artifact, self._progress, percent) is not None
-        self._progress = shown(
-            create_progress_artifact, percent, f"{self._key}-progress", description="Variants kept, of the target"
-        )
+        self._progress = shown(create_progress_artifact, percent, f"{self._key}-progress", description=self._described)
         return self._progress is not None
-
-
-def report(plan: Plan, done: Curated) -> None:
-    """The run's artifacts: a summary, what was dropped by whom and why, and where the dataset is."""
-    counts = done.summary.to_dict()
-    key = artifact_key(plan.name)
-    folder = done.path.resolve()
-    title = f"# {plan.name}: {counts['kept']:,} of {counts['target']:,} variants\n\n"
-    where = f"\n\nDataset: `{folder}`, version {plan.version}"
-    grown = f", grown from `{plan.parent.folder.name}`" if plan.parent else ""
-    shown(create_markdown_artifact, title + done.summary.to_markdown() + where + grown, f"{key}-summary")
-    dropped = [(name, reason, rows) for name, each in counts["rejected"].items() for reason, rows in each.items()]
-    dropped += [("engine", reason, rows) for reason, rows in counts["failures"].items()]
-    table = [
-        {"dropped by": name, "reason": reason, "rows": rows}
-        for name, reason, rows in sorted(dropped, key=lambda each: -each[2])
-    ]
-    shown(create_table_artifact, table, f"{key}-drops", description="Candidates dropped, by filter and reason")
-    shown(create_link_artifact, folder.as_uri(), "Run folder", f"{key}-run", description=str(folder))
-    page = next(each for each in (folder / "report.html", folder / "README.md") if each.is_file())
-    shown(create_link_artifact, page.as_uri(), page.name, f"{key}-report", description="What the dataset is and holds")
-
-
-def artifact_key(name: str) -> str:
-    """`name` as Prefect wants keys: small letters, digits and dashes; one key a recipe, so that runs line up."""
-    plain = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
-    return plain if plain == name.lower() else f"{plain or 'run'}-{fingerprint(name)[:6]}"
-
-
-def shown(publish: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-    """Call one of Prefect's artifact functions; an API that is away costs the artifact, not the run."""
-    try:
-        return cast("Any", publish(*args, **kwargs))
-    except (httpx.HTTPError, OSError, PrefectException) as error:
-        log.warning("the Prefect API did not take an artifact (%s); the run goes on", type(error).__name__)
-        return None

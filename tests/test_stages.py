@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from augment.summary import Tally
-from flows.stages import Stages, artifact_key
+from flows.artifacts import artifact_key
+from flows.stages import Stages
 
 
 @pytest.mark.parametrize("days", [1, 30])
 def test_a_long_run_has_few_task_runs(days):
-    stages = Stages("any", Tally())
+    stages = Stages("any")
     elapsed, tasks = 0.0, 0
     while elapsed < days * 86400:
         elapsed += stages.seconds(elapsed)

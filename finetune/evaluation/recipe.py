@@ -83,7 +83,7 @@ def read_evaluation_recipe(flags: Mapping[str, Any], file: Path | None = None) -
     Raises:
         RecipeError: the file is missing or broken, or keys are wrong or do not go together.
     """
-    recipe = read_keys(EvaluationRecipe, flags, file, "recipe")
+    recipe = read_keys(EvaluationRecipe, flags, file, "recipe", "evaluate")
     if recipe.card == CALIBRATE:
         _without(recipe, CALIBRATING, "augment evaluate judge scores answers that have scores; give those with --exam")
         return recipe
