@@ -155,8 +155,8 @@ def read_loop_recipe(flags: Mapping[str, Any], file: Path, changes: Sequence[str
     """
     given = {key: value for key, value in flags.items() if value is not None}
     if not changes:
-        return read_keys(LoopRecipe, given, file, "recipe")
-    written = read_keys(LoopRecipe, given, file, "recipe").model_dump(exclude_unset=True)
+        return read_keys(LoopRecipe, given, file, "recipe", "loop")
+    written = read_keys(LoopRecipe, given, file, "recipe", "loop").model_dump(exclude_unset=True)
     for each in changes:
         _change(written, each)
     return read_keys(LoopRecipe, written, None, "recipe")
