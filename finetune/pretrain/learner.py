@@ -1,0 +1,141 @@
+"""The model that is made, with the optimizer's memory: one step, and all of it as one file to go on from."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor, nn
+from transformers import GenerationConfig, PreTrainedTokenizerBase, Qwen3Config, Qwen3ForCausalLM
+
+from augment.errors import FinetuneError
+from augment.manifest import settle
+from finetune.pretrain.course import IGNORED, Batch
+from finetune.pretrain.recipe import PretrainRecipe
+from finetune.pretrain.words import TURN_END
+
+CONTEXT = 2048
+WARM, CLIP, DECAY = 0.05, 1.0, 0.1
+MOMENTS = ("exp_avg", "exp_avg_sq", "step")
+
+
+class Learner:
+    """A Qwen3 in fp32 with AdamW; the learning rate rises over the first steps and falls to 0 on a cosine."""
+
+    def __init__(self, recipe: PretrainRecipe, tokenizer: PreTrainedTokenizerBase) -> None:
+        self._recipe = recipe
+        self.model = made(recipe, tokenizer)
+        self.step = 0
+        matrices = [each for each in self.model.parameters() if each.ndim > 1]
+        others = [each for each in self.model.parameters() if each.ndim < 2]
+        groups = [{"params": matrices, "weight_decay": DECAY}, {"params": others, "weight_decay": 0.0}]
+        self._optimizer = torch.optim.AdamW(groups, lr=recipe.learning_rate, betas=(0.9, 0.95))
+
+    @property
+    def parameters(self) -> int:
+        """How many numbers it learns."""
+        return sum(each.numel() for each in self.model.parameters())
+
+    def learn(self, batches: Sequence[Batch]) -> float:
+        """One step on a batch of each task, all tasks alike in weight; the mean loss in nats per token.
+
+        Raises:
+            FinetuneError: the loss is not finite.
+        """
+        total = 0.0
+        for batch in batches:
+            loss = self.loss(batch) / len(batches)
+            loss.backward()  # type: ignore[no-untyped-call]
+            total += loss.item()
+        if not math.isfinite(total):
+            rate = self._recipe.learning_rate
+            raise FinetuneError(f"the loss is {total} at step {self.step}; use a lower learning_rate than {rate:g}")
+        nn.utils.clip_grad_norm_(self.model.parameters(), CLIP)
+        for group in self._optimizer.param_groups:
+            group["lr"] = self._recipe.learning_rate * self._share()
+        self._optimizer.step()
+        self._optimizer.zero_grad()
+        self.step += 1
+        return total
+
+    def loss(self, batch: Batch, reduction: str = "mean") -> Tensor:
+        """Cross-entropy in nats over the places that have a target; only their logits are made."""
+        targets = torch.from_numpy(batch.targets)
+        seen = {} if batch.branch is None else _seen(torch.from_numpy(batch.branch))
+        states = self.model.model(input_ids=torch.from_numpy(batch.ids), use_cache=False, **seen).last_hidden_state
+        learned = targets != IGNORED
+        return nn.functional.cross_entropy(self.model.lm_head(states[learned]), targets[learned], reduction=reduction)
+
+    def _share(self) -> float:
+        steps = self._recipe.steps
+        warm = max(1, round(WARM * steps))
+        if self.step < warm:
+            return (self.step + 1) / warm
+        return 0.5 * (1 + math.cos(math.pi * (self.step - warm) / max(1, steps - warm)))
+
+    def save(self, file: Path, identity: str) -> None:
+        """Write all of it, beside its place first, so that the file is whole or not there."""
+        tensors: dict[str, Tensor] = {}
+        for name, parameter in self.model.named_parameters():
+            tensors[f"model.{name}"] = parameter.detach()
+            for moment, value in self._optimizer.state[parameter].items():
+                tensors[f"{moment}.{name}"] = value
+        beside = file.with_name(f".{file.name}.part")
+        safetensors.torch.save_file(tensors, beside, metadata={"identity": identity, "step": str(self.step)})
+        settle(beside, file)
+
+    def restore(self, file: Path) -> None:
+        """Go on from what `save` wrote."""
+        with safe_open(file, framework="pt") as saved, torch.no_grad():
+            self.step = int(saved.metadata()["step"])
+            for name, parameter in self.model.named_parameters():
+                parameter.copy_(saved.get_tensor(f"model.{name}"))
+                self._optimizer.state[parameter] = {moment: saved.get_tensor(f"{moment}.{name}") for moment in MOMENTS}
+
+
+def _seen(branch: Tensor) -> dict[str, Tensor]:
+    """What each place sees of those before it, (rows, 1, T, T), and where it stands, (rows, T)."""
+    width = branch.shape[1]
+    same = (branch[:, :, None] == branch[:, None, :]) | (branch[:, None, :] == 0)
+    seen = same & torch.ones(width, width, dtype=torch.bool).tril()
+    return {"attention_mask": seen[:, None], "position_ids": seen.sum(-1) - 1}
+
+
+def identity_in(file: Path) -> str | None:
+    """Whose checkpoint a file is; None where there is none that can be read."""
+    try:
+        with safe_open(file, framework="pt") as saved:
+            found: dict[str, Any] = saved.metadata() or {}
+            return found.get("identity")
+    except (OSError, SafetensorError):
+        return None
+
+
+def made(recipe: PretrainRecipe, tokenizer: PreTrainedTokenizerBase) -> Qwen3ForCausalLM:
+    """The model with the random weights of the recipe's seed."""
+    config = Qwen3Config(
+        vocab_size=len(tokenizer),
+        hidden_size=recipe.hidden,
+        intermediate_size=3 * recipe.hidden,
+        num_hidden_layers=recipe.layers,
+        num_attention_heads=recipe.heads,
+        num_key_value_heads=recipe.heads,
+        head_dim=recipe.hidden // recipe.heads,
+        max_position_embeddings=CONTEXT,
+        tie_word_embeddings=True,
+        bos_token_id=None,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+        dtype="float32",
+    )
+    with torch.random.fork_rng(devices=()):
+        torch.manual_seed(recipe.seed)
+        model = Qwen3ForCausalLM(config)
+    ends = [tokenizer.eos_token_id, tokenizer.convert_tokens_to_ids(TURN_END)]
+    model.generation_config = GenerationConfig(eos_token_id=ends, pad_token_id=tokenizer.pad_token_id)
+    return model.float().train()
