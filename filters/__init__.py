@@ -40,6 +40,7 @@ TABLE = Table(
         "refusal": "filters.refusal:Refusal",
         "repetition": "filters.repetition:Repetition",
         "reward": "filters.reward:Reward",
+        "secrets": "filters.secrets:Secrets",
         "semantic_dup": "filters.semantic_dup:SemanticDup",
         "sharpness": "filters.pictures.sharpness:Sharpness",
         "similarity": "filters.similarity:Similarity",
@@ -57,6 +58,7 @@ DEFAULT = (
     "repetition",
     "refusal",
     "pii",
+    "secrets",
     "unsafe",
     "facts",
     "similarity",
@@ -66,6 +68,7 @@ DEFAULT = (
 )
 """The default chain of texts: cheap row filters first, then those that look at the whole corpus."""
 
+_WORDS = ("pii", "secrets")
 _PICTURES = (
     "blank",
     "unsafe_image",
@@ -76,7 +79,7 @@ _PICTURES = (
     "outside_mask",
     "label_check",
 )
-DEFAULTS = {"text": DEFAULT, "image": _PICTURES, "paired": (*_PICTURES, "caption_match")}
+DEFAULTS = {"text": DEFAULT, "image": (*_WORDS, *_PICTURES), "paired": (*_WORDS, *_PICTURES, "caption_match")}
 """The default chain of each modality. A filter that only does something with a model (`only_when_set`) is left out
 until it has settings."""
 

@@ -279,10 +279,11 @@ def test_a_generator_of_pictures_makes_whole_rows(name, shown):
 BAD_TEXTS = (
     "感冒&nbsp;怎么\ufffd办",
     "感冒怎么办，打13812345679找我",
+    "感冒怎么办，密码：k7Qw2mRz9x",
     "感冒★★★★★★★★★★★★★怎么办",
     "你不如去死吧，没有人在乎你",
 )
-"""Damaged, with somebody's number, all symbols, and unsafe."""
+"""Damaged, with somebody's number, with a password, all symbols, and unsafe."""
 
 
 def candidates() -> pl.DataFrame:

@@ -101,8 +101,7 @@ class Dialogue:
     `turns` are what both say together: 4, 6, 8 or 10; an answer with fewer or more is taken while it has so many.
     `prompt` is the first turn of who asks and `response` the last one of the adviser, which is asked to be complete by
     itself; `augment export` writes, and `augment finetune` learns, the whole conversation. Rows are new examples, for
-    the first turn may hold a part of the question: that every number of it comes up somewhere is checked here. Filters
-    read the two turns alone.
+    the first turn may hold a part of the question: that every number of it comes up somewhere is checked here.
     """
 
     turns: Annotated[int, Field(ge=TURNS[0], le=TURNS[-1], multiple_of=2)] = 6

@@ -19,6 +19,9 @@ REASONS = 30
 EACH = 2
 LONGEST = 240
 _SCORES = 3
+_ABSENT = dict.fromkeys(HELD, "not shown: too like the exam") | dict.fromkeys(
+    ("pii", "secrets"), "not shown: a page is passed on"
+)
 
 
 def dropped(runs: Sequence[Run], each: int = EACH) -> Examples | None:
@@ -38,7 +41,7 @@ def dropped(runs: Sequence[Run], each: int = EACH) -> Examples | None:
         told = [number(count) if len(runs) == 1 else f"{run.name} {number(count)}"
                 for run, count in zip(runs, counts[key], strict=True)]  # fmt: skip
         pairs = _pairs(runs[place], chosen.sort("id", nulls_last=True, maintain_order=True).head(each), key[0])
-        absent = "not shown: too like the exam" if key[0] in HELD else "" if runs[place].pictured else "no text"
+        absent = _ABSENT.get(key[0], "" if runs[place].pictured else "no text")
         items.append(Example(f"{key[0]}: {key[1]}", told, {"verdict": "\n".join(key)}, pairs, absent))
     return Examples("Examples", items) if items else None
 

@@ -35,6 +35,9 @@ PART = 4_000
 """Rows of a part: some MB, so that a page that unpacks them one by one never stands still."""
 HELD = (Contamination.name, ExamImage.name)
 """The filters that drop what holds some of the exam."""
+_LEAKS = ("pii_found", "secrets_found")
+_QUOTING = ("contamination_text", "facts_", "unsafe_", "refusal_", "grounded_", "encoding_damage_")
+"""Columns of filters that may quote what they found."""
 SHOTS, SHOT_BYTES = 2_000, 6_000_000
 """Small pictures in the page, and what they may take of its bytes: of whole families, as far as they go."""
 _TEXTS = ("prompt", "response")
@@ -101,10 +104,18 @@ def families(run: Run, name: str) -> pl.LazyFrame:
 
 
 def withheld(rejected: pl.LazyFrame) -> pl.LazyFrame:
-    """Dropped rows without the content of those that hold some of the exam: a page is passed on, the exam is not."""
+    """Dropped rows without the content of those that hold some of the exam, a credential or somebody's data.
+
+    A page is passed on; these are not, whichever filter came first.
+    """
+    columns = rejected.collect_schema()
     held = pl.col("dropped_by").is_in(HELD).fill_null(False)
-    told = (*CONTENT, "mask", "boxes", "detail", "contamination_text")
-    names = [name for name in told if name in rejected.collect_schema()]
+    for name in _LEAKS:
+        if columns.get(name) == pl.String:
+            held |= pl.col(name).fill_null("") != ""
+    own = [name for name, kind in columns.items() if kind == pl.String and name.startswith(_QUOTING)]
+    told = (*CONTENT, *WRITTEN, "mask", "boxes", "detail", "params", *own)
+    names = [name for name in told if name in columns]
     return rejected.with_columns(pl.when(~held).then(pl.col(name)).alias(name) for name in names)
 
 
