@@ -1,9 +1,13 @@
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 
 from augment.errors import RecipeError
-from augment.recipe import read_recipe
+from augment.recipe import read_recipe, read_schedule, verb_of
+from finetune.evaluation.recipe import read_evaluation_recipe
+from finetune.recipe import read_finetune_recipe
 
 
 def test_flags_win_over_the_file(tmp_path):
@@ -69,3 +73,47 @@ def test_broken_toml_and_a_missing_file_are_said(tmp_path):
 def test_a_generator_named_twice_is_said():
     with pytest.raises(RecipeError, match="named twice"):
         read_recipe({"source": "s", "generators": "rules,rules:2"}).weights()
+
+
+READERS = {
+    "text": partial(read_recipe, {}, modality="text"),
+    "image": partial(read_recipe, {}, modality="image"),
+    "finetune": partial(read_finetune_recipe, {"base": "b", "data": "d"}),
+    "evaluate": partial(read_evaluation_recipe, {"answers": "a.csv"}),
+}
+
+
+@pytest.mark.parametrize("verb", READERS)
+def test_a_recipe_file_says_its_verb_and_is_refused_by_the_others(tmp_path, verb):
+    file = tmp_path / "r.toml"
+    file.write_text(f'verb = "{verb}"\n' + ('source = "sample"\n' if verb in ("text", "image") else ""))
+    assert READERS[verb](file).name == "r"
+    for other in READERS.keys() - {verb}:
+        with pytest.raises(RecipeError) as caught:
+            READERS[other](file)
+        assert str(caught.value) == f"recipe {file} is for augment {verb}, not augment {other}; run that"
+
+
+def test_two_verbs_in_a_file_or_none_at_all_are_one_line(tmp_path):
+    file = tmp_path / "r.toml"
+    file.write_text('source = "sample"\nverb = "text"\nmodality = "image"\n')
+    with pytest.raises(RecipeError, match="'text' and 'image' as verb or modality is not one verb"):
+        read_recipe({}, file)
+    file.write_text('base = "b"\ndata = "d"\n')
+    with pytest.raises(RecipeError, match="does not say what it is for"):
+        verb_of(file)
+    file.write_text('source = "sample"\n')
+    assert verb_of(file) == "text"
+
+
+def test_a_word_as_schedule_is_the_learning_rates_and_a_table_says_when_to_run(tmp_path):
+    file = tmp_path / "r.toml"
+    file.write_text('base = "b"\ndata = "d"\nschedule = "linear"\n')
+    assert read_finetune_recipe({}, file).schedule == "linear"
+    assert read_schedule({"cron": "0 2 * * *"}, file).cron == "0 2 * * *"
+    file.write_text('base = "b"\ndata = "d"\n[schedule]\ncron = "0 3 * * *"\n')
+    assert read_finetune_recipe({}, file).schedule == "cosine"
+    assert read_schedule({}, file).cron == "0 3 * * *"
+    file.write_text('source = "sample"\nschedule = "0 2 * * *"\n')
+    with pytest.raises(RecipeError, match="schedule is no table; write"):
+        read_recipe({}, file)

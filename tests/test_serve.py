@@ -334,7 +334,11 @@ def test_what_cannot_be_served_is_one_line_and_nothing_is_registered(prefect, pl
         "typo": write_recipe(place, "typo", "http://127.0.0.1:9/v1", 'crom = "0 2 * * *"'),
         "twin": write_recipe(place, "twin", "http://127.0.0.1:9/v1", cron, name="fine"),
         "out": write_recipe(place, "out", "http://127.0.0.1:9/v1", cron, out="here"),
+        "verb": write_recipe(place, "verb", "http://127.0.0.1:9/v1", cron, verb="fintune"),
     }
+    for name, key in (("taught", 'out = "mine"'), ("adapter", 'adapter = "nlor"'), ("nobase", 'base = ""')):
+        lines = ['verb = "finetune"', 'data = "sample"', *(['base = "b"'] if name != "nobase" else []), key]
+        (place / f"{name}.toml").write_text("\n".join([*lines, "[schedule]", cron]) + "\n")
     cases: list[tuple[list[str], str]] = [
         ([], "no recipe to serve"),
         ([fine, files["untimed"]], "untimed.toml does not say when to run"),
@@ -346,6 +350,10 @@ def test_what_cannot_be_served_is_one_line_and_nothing_is_registered(prefect, pl
         ([fine, files["typo"]], "crom"),
         ([fine, files["twin"]], "two recipes are called 'fine'"),
         ([fine, files["out"]], "--out"),
+        ([fine, files["verb"]], "'fintune', which is no verb that runs by itself; did you mean finetune?"),
+        ([fine, "taught.toml"], "out = 'mine' holds one training"),
+        ([fine, "adapter.toml"], "no adapter called 'nlor'; did you mean nlora"),
+        ([fine, "nobase.toml"], "no base given"),
         ([fine, "missing.toml"], "no recipe file missing.toml"),
         ([fine, "--watch", "carrier-pigeon://loft"], "carrier-pigeon"),
     ]
