@@ -13,7 +13,7 @@ _PARENTS = ("parent_prompt", "parent_response", "parent_label", "parent_caption"
 def said(frame: pl.DataFrame) -> pl.Series:
     """The words of each row, a line a column ("" of a row without any); of `messages` the turns between the first and
     the last, which are the prompt and the response."""
-    told = [pl.col(name) for name in COLUMNS if frame.schema.get(name) == pl.String]
+    told: list[pl.Expr | pl.Series] = [pl.col(name) for name in COLUMNS if frame.schema.get(name) == pl.String]
     if frame.schema.get("messages") == pl.String and frame["messages"].count():
         told.append(frame["messages"].map_elements(_between, return_dtype=pl.String).alias("_between"))
     joined = pl.concat_str(told, separator="\n", ignore_nulls=True) if told else pl.lit("")

@@ -48,7 +48,7 @@ def forecast(planned: Planned, gpu: str | None) -> list[Stage]:
 def _before(planned: Planned) -> Iterator[Stage]:
     recipe = planned.recipe
     if (made := recipe.pretraining()) is not None:
-        yield Stage("pretrain", f"{made.told()} on {len(planned.seeds):,} rows")
+        yield Stage("pretrain", f"{made.steps:,} steps on {len(planned.seeds):,} rows")
     for modality in PICTURED:
         if getattr(recipe, modality) is not None:
             told = forecast_of(make_plan(recipe.pictures(planned.out / modality, modality)[0], None))

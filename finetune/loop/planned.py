@@ -87,6 +87,8 @@ def planned(recipe: LoopRecipe, file: Path | None = None) -> Planned:
     first = make_plan(text, None)
     if recipe.rounds > 1 and first.per_seed is None:
         raise RecipeError(f"rounds = {recipe.rounds}: each round makes more for each seed; write [text] n as 3x")
+    if recipe.pretrain is not None and first.source.validation.is_empty():
+        raise RecipeError("[pretrain] measures what it learnt on validation rows, and there is none; raise validation")
     if recipe.rounds > 1 and first.source.validation.is_empty():
         raise RecipeError(
             f"rounds = {recipe.rounds} are steered by validation rows, and there is none; raise validation"

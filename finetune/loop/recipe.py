@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from augment.errors import RecipeError
-from augment.recipe import ImageRecipe, PairedRecipe, Recipe, read_keys, share
+from augment.recipe import ImageRecipe, Model, PairedRecipe, Recipe, read_keys, share
 from finetune.evaluation.recipe import EvaluationRecipe
+from finetune.pretrain.recipe import PretrainRecipe
 from finetune.recipe import FinetuneRecipe, read_finetune_recipe
 
 BASE = "{base}"
@@ -62,16 +64,14 @@ class LoopRecipe(BaseModel):
         """The base model's name or folder."""
         return str(self._placed(str(self.finetune.get("base") or BASE)))
 
-    def pretraining(self) -> Any:
+    def pretraining(self) -> PretrainRecipe | None:
         """How the base is made, where the recipe makes one."""
-        if self.pretrain is not None:
-            from finetune.pretrain.recipe import PretrainRecipe
-        return None if self.pretrain is None else read_keys(PretrainRecipe, self.pretrain, None, "[pretrain]")
+        return None if self.pretrain is None else _read(PretrainRecipe, self.pretrain, "[pretrain]")
 
     def augmentation(self, out: Path, n_by_label: Mapping[str, str]) -> Recipe:
         """The text augmentation of a round."""
         ours = {"out": out, "overwrite": True, "validation": self.validation, "n_by_label": dict(n_by_label)}
-        return read_keys(Recipe, {"name": self.name, "seed": self.seed, **self._table("text"), **ours}, None, "[text]")
+        return _read(Recipe, {"name": self.name, "seed": self.seed, **self._table("text"), **ours}, "[text]")
 
     def pictures(self, out: Path, modality: str) -> tuple[ImageRecipe, str | None]:
         """The augmentation of images or pairs, and the format that it is exported in."""
@@ -79,7 +79,7 @@ class LoopRecipe(BaseModel):
         format = table.pop("export", None)
         kind = ImageRecipe if modality == "image" else PairedRecipe
         ours = {"out": out, "overwrite": True}
-        return read_keys(kind, {"seed": self.seed, **table, **ours}, None, f"[{modality}]"), format
+        return _read(kind, {"seed": self.seed, **table, **ours}, f"[{modality}]"), format
 
     def names(self) -> list[str]:
         """What the adapters are called: their `name`, or else their method's.
@@ -104,7 +104,8 @@ class LoopRecipe(BaseModel):
         ours: dict[str, Any] = {"data": str(data), "out": out, "overwrite": True, "validation": 0.0, "task": "chat"}
         if steps is not None:
             ours |= {"epochs": float(steps), "max_steps": steps}  # an epoch has a step at least
-        return read_finetune_recipe({"seed": self.seed, **table, "base": self.base, **ours})
+        with _in(f"[[adapters]] {self.names()[number]}"):
+            return read_finetune_recipe({"seed": self.seed, **table, "base": self.base, **ours})
 
     def evaluation(self, exam: Path | None, adapters: Sequence[Path], out: Path) -> EvaluationRecipe:
         """The exam for base and adapters; `exam` is a file with the rows of the twin, in the place of the recipe's."""
@@ -113,7 +114,7 @@ class LoopRecipe(BaseModel):
         if exam is not None:
             columns = {"prompt": "prompt", "response": "response", "label": "label"}
             ours |= {"exam": str(exam), "map": columns, "path": None, "holdout": None, "everything": False}
-        return read_keys(EvaluationRecipe, {**table, **ours}, None, "[evaluate]")
+        return _read(EvaluationRecipe, {**table, **ours}, "[evaluate]")
 
     def _table(self, name: str, number: int | None = None) -> dict[str, Any]:
         """One table with the base in its place, without what the loop decides.
@@ -141,6 +142,24 @@ class LoopRecipe(BaseModel):
         if isinstance(value, dict):
             return {key: self._placed(each) for key, each in value.items()}
         return [self._placed(each) for each in value] if isinstance(value, list) else value
+
+
+def _read(model: type[Model], table: Mapping[str, Any], where: str) -> Model:
+    with _in(where):
+        return read_keys(model, table, None, "recipe")
+
+
+@contextmanager
+def _in(where: str) -> Iterator[None]:
+    """Says in which table it is what is wrong in the block.
+
+    Raises:
+        RecipeError: with the table before what is wrong.
+    """
+    try:
+        yield
+    except RecipeError as error:
+        raise RecipeError(f"{where} {error}") from None
 
 
 CONTROL = "-control"

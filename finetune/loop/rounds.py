@@ -21,6 +21,7 @@ from finetune.loop.recipe import CONTROL
 from finetune.loop.show import Shown
 from finetune.loop.stages import Made, augmented, evaluated, trained
 from finetune.loop.steer import steered
+from finetune.pretrain import Pretrained, pretrain
 from finetune.train import Trained
 
 VALIDATION = "validation.jsonl"
@@ -61,19 +62,11 @@ class Rounds:
         if recipe is None:
             return True
 
-        def work() -> Any:
-            from finetune.pretrain.run import pretrain
+        def work() -> Pretrained:
+            out, tell, stop = planned.out / "base", self.shown.say, self.halt.event
+            return pretrain(recipe, planned.seeds, planned.validation, out, tell=tell, stop=stop)
 
-            return pretrain(
-                recipe,
-                planned.seeds,
-                planned.validation,
-                planned.out / "base",
-                tell=self.shown.say,
-                stop=self.halt.event,
-            )
-
-        return self.staged("pretrain", work, lambda done: (done.line(), done.already)) is not None
+        return self.staged("pretrain", work, _of_pretraining) is not None
 
     def pictures(self) -> dict[str, Any]:
         """Make the images and pairs that the recipe asks for, and write them for their trainers."""
@@ -242,6 +235,12 @@ class Rounds:
                 if not each["control"] and any(other["name"] == f"{each['name']}{CONTROL}" for other in adapters)
             ],
         }
+
+
+def _of_pretraining(done: Pretrained) -> tuple[str, bool]:
+    record, nats = done.record, done.record["held"]["nats_per_token"]
+    told = f"{record['parameters']:,} parameters, {record['steps']:,} steps, {nats['after']:.2f} nats a held-out token"
+    return f"{told} ({nats['unigram']:.2f} by its frequency)", done.already
 
 
 def _of_run(made: Made) -> tuple[str, bool]:

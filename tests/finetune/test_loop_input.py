@@ -1,0 +1,152 @@
+"""What is wrong with a loop's recipe is one line, told before anything is made; a forecast tells what it would cost."""
+
+from __future__ import annotations
+
+import json
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from finetune.loop.steer import Label, shrunk, steered
+from tests.finetune.bases import ROOT, save_base
+from tests.finetune.loops import write_recipe
+
+SEVEN_B = {  # Qwen2.5-7B's own numbers
+    "architectures": ["Qwen2ForCausalLM"], "model_type": "qwen2", "hidden_size": 3584, "intermediate_size": 18944,
+    "num_hidden_layers": 28, "num_attention_heads": 28, "num_key_value_heads": 4, "vocab_size": 152064,
+    "max_position_embeddings": 32768, "tie_word_embeddings": False,
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory):
+    return save_base(tmp_path_factory.mktemp("bases") / "tiny")
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        (["text.sauce=sample"], "[text] no recipe key 'sauce'"),
+        (["text.n=many"], "[text] n: 'many' is no amount"),
+        (["text.out=here"], "[text] out: the loop decides that itself"),
+        (["evaluate.adapter=mine"], "[evaluate] adapter: the loop decides that itself"),
+        (["finetune.rang=4"], "'rang'"),
+        (["adapters.0.adapter=nlaura"], "nlaura"),
+        (["adapters.7.rank=4"], "there are 2 of these; write 0 to 1"),
+        (["adapters.0.name=ba-lora"], "two [[adapters]] are called 'ba-lora'"),
+        (["adapters.0.name=../x"], "is no name for a folder"),
+        (["finetune.base={base}"], "add a table [pretrain]"),
+        (["finetune.base=/nowhere/at/all"], "/nowhere/at/all"),
+        (["evaluate.card=chbanch"], "no exam called 'chbanch'; did you mean"),
+        (["text.n=40"], "write [text] n as 3x"),
+        (["validation=0"], "steered by validation rows"),
+        (["rounds=0"], "rounds: input should be greater than or equal to 1"),
+        (["rounds.x=1"], "rounds is no table"),
+        (["nonsense"], "is not TABLE.KEY=VALUE"),
+        (["pretrain.steps=0"], "[pretrain] steps"),
+        (["image.source=nowhere-at-all"], "nowhere-at-all"),
+    ],
+)
+def test_a_wrong_recipe_is_one_line_and_nothing_is_made(augment, place, base, changes, told):
+    recipe = write_recipe(place, base)
+    ran = augment("loop", "--recipe", recipe, *(word for each in changes for word in ("--set", each)))
+    assert ran.code == 2, ran.err
+    assert told in ran.err
+    assert "Traceback" not in ran.err
+    assert not (place / "loops").exists()
+
+
+def test_a_recipe_of_another_verb_is_told(augment, place):
+    (place / "other.toml").write_text('verb = "finetune"\nbase = "x"\ndata = "y"\n')
+    ran = augment("loop", "--recipe", "other.toml")
+    assert ran.code == 2
+    assert "is for augment finetune, not augment loop" in ran.err
+
+
+def test_a_folder_that_is_no_loops_is_left_alone(augment, place, base):
+    (place / "mine").mkdir()
+    (place / "mine/notes.txt").write_text("mine")
+    ran = augment("loop", "--recipe", write_recipe(place, base), "--out", "mine")
+    assert ran.code == 2
+    assert "no loop's folder" in ran.err
+    assert [each.name for each in (place / "mine").iterdir()] == ["notes.txt"]
+
+
+def test_a_dry_run_tells_each_stage_and_makes_nothing(augment, place, base):
+    ran = augment("loop", "--recipe", write_recipe(place, base), "--dry-run", "--gpu", "H100")
+    assert ran.code == 0, ran.err
+    assert re.search(r"round 2: augment: 40 variants, 20 of them new", ran.out)
+    assert "round 1: train nlora: 2 steps of 4 rows" in ran.out
+    assert "round 2: exam: 60 answers" in ran.out
+    assert "on one H100 (80 GB)" in ran.out
+    assert not (place / "loops").exists()
+    ran = augment("loop", "--recipe", "small.toml", "--dry-run", "--gpu", "H101")
+    assert ran.code == 2
+    assert "no GPU called 'H101'; did you mean" in ran.err
+
+
+def test_the_gpu_recipe_tells_memory_and_time_of_its_seven_billion(augment, place, base):
+    seven = save_base(place / "seven")
+    for weights in seven.glob("*.safetensors"):
+        weights.unlink()
+    (seven / "config.json").write_text(json.dumps(SEVEN_B))
+    changes = {"text.source": "sample", "finetune.base": seven, "text.llm": f"vllm:{seven}"}
+    words = [word for key, value in changes.items() for word in ("--set", f"{key}={value}")]
+    recipe = ROOT / "flows/recipes/gpu-loop.toml"
+    text = recipe.read_text("utf-8").replace('card = "chbench"\n', "")
+    (place / "gpu.toml").write_text(text, "utf-8")
+    ran = augment("loop", "--recipe", "gpu.toml", "--dry-run", "--gpu", "H100", "--json", *words)
+    assert ran.code == 0, ran.err
+    stages = {each["name"]: each for each in json.loads(ran.out)}
+    assert "47,460 variants" in stages["round 1: augment"]["what"]
+    assert stages["round 1: augment"]["seconds"] > 500
+    training = stages["round 1: train ba-lora"]
+    assert "322,961,408 trainable parameters" in training["what"]
+    assert 7_615_616_512 * 2 + 322_961_408 * 16 < training["memory"] < 80e9
+    assert training["seconds"] > stages["round 1: train nlora"]["seconds"] > 600  # its teacher is asked too
+
+
+@pytest.mark.parametrize("file", sorted((ROOT / "flows/recipes").glob("*-loop.toml")), ids=lambda file: file.stem)
+def test_every_key_of_a_bundled_loop_is_known(file, monkeypatch):
+    from finetune.loop.recipe import read_loop_recipe
+
+    recipe = read_loop_recipe({}, file)
+    assert recipe.augmentation(Path("out"), {}).n
+    assert recipe.evaluation(None, [], Path("out")).max_tokens
+    for number, _ in enumerate(recipe.names()):
+        assert recipe.training(number, Path("data"), Path("out")).rank
+    assert tomllib.loads(file.read_text("utf-8"))["verb"] == "loop"
+
+
+def test_the_budget_goes_to_what_is_below_the_mean():
+    labels = [Label("weak", 10, 0.2, 10), Label("middling", 10, 0.5, 10), Label("strong", 10, 0.8, 10)]
+    assert steered(labels, 2) == {"weak": 6, "middling": 0, "strong": 0}
+    weaker = [
+        Label("weakest", 10, 0.1, 10),
+        Label("weak", 10, 0.3, 10),
+        *(Label(f"{n}", 10, 0.8, 10) for n in range(3)),
+    ]
+    more = steered(weaker, 1)
+    assert more["weakest"] > more["weak"] > 0
+    assert not any(more[f"{n}"] for n in range(3))
+    assert 10 * sum(more.values()) <= 50
+
+
+def test_few_rows_say_less_than_many():
+    few, many = Label("few", 1, 0.0, 5), Label("many", 40, 0.0, 5)
+    scores = shrunk([few, many, Label("rest", 41, 1.0, 5)])
+    assert scores["many"] < scores["few"] < 0.5
+
+
+def test_where_no_label_is_weaker_all_get_as_many():
+    assert steered([Label("a", 3, 0.5, 4), Label("b", 2, 0.5, 6)], 3) == {"a": 3, "b": 3}
+    assert steered([], 3) == {}
+
+
+def test_what_a_label_may_not_take_goes_to_the_others():
+    labels = [Label("tiny", 50, 0.0, 1), Label("weak", 50, 0.4, 10), Label("strong", 50, 1.0, 10)]
+    more = steered(labels, 2)
+    assert more["tiny"] == 6
+    assert more["weak"] == 4  # 42 in all, less 6
