@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,21 +20,31 @@ from finetune.pretrain.recipe import PretrainRecipe
 from finetune.pretrain.words import TURN_END
 
 CONTEXT = 2048
-WARM, CLIP, DECAY = 0.05, 1.0, 0.1
-MOMENTS = ("exp_avg", "exp_avg_sq", "step")
+WARM, CLIP, DECAY = 0.05, 1.0, 0.01
+REST = 0.2
+"""The learning rate of AdamW beside that of Muon."""
+WEIGHT = "weight"
+"""What a checkpoint calls a parameter itself, beside what is remembered of it."""
 
 
 class Learner:
-    """A Qwen3 in fp32 with AdamW; the learning rate rises over the first steps and falls to 0 on a cosine."""
+    """A Qwen3 in fp32 whose matrices learn by Muon (Jordan et al., 2024) and the rest, embeddings too, by AdamW.
+
+    In the few steps that there are Muon learns about twice as much. The learning rate rises over the first steps and
+    falls to 0 on a cosine.
+    """
 
     def __init__(self, recipe: PretrainRecipe, tokenizer: PreTrainedTokenizerBase) -> None:
         self._recipe = recipe
         self.model = made(recipe, tokenizer)
         self.step = 0
-        matrices = [each for each in self.model.parameters() if each.ndim > 1]
-        others = [each for each in self.model.parameters() if each.ndim < 2]
-        groups = [{"params": matrices, "weight_decay": DECAY}, {"params": others, "weight_decay": 0.0}]
-        self._optimizer = torch.optim.AdamW(groups, lr=recipe.learning_rate, betas=(0.9, 0.95))
+        embedding = self.model.get_input_embeddings().weight
+        matrices = [each for each in self.model.parameters() if each.ndim == 2 and each is not embedding]
+        rest = [each for each in self.model.parameters() if each.ndim != 2 or each is embedding]
+        self._optimizers: tuple[torch.optim.Optimizer, ...] = (
+            torch.optim.Muon(matrices, weight_decay=DECAY),
+            torch.optim.AdamW(rest, betas=(0.9, 0.95), weight_decay=0.0),
+        )
 
     @property
     def parameters(self) -> int:
@@ -56,10 +66,11 @@ class Learner:
             rate = self._recipe.learning_rate
             raise FinetuneError(f"the loss is {total} at step {self.step}; use a lower learning_rate than {rate:g}")
         nn.utils.clip_grad_norm_(self.model.parameters(), CLIP)
-        for group in self._optimizer.param_groups:
-            group["lr"] = self._recipe.learning_rate * self._share()
-        self._optimizer.step()
-        self._optimizer.zero_grad()
+        for optimizer, part in zip(self._optimizers, (1.0, REST), strict=True):
+            for group in optimizer.param_groups:
+                group["lr"] = self._recipe.learning_rate * part * self._share()
+            optimizer.step()
+            optimizer.zero_grad()
         self.step += 1
         return total
 
@@ -81,21 +92,35 @@ class Learner:
     def save(self, file: Path, identity: str) -> None:
         """Write all of it, beside its place first, so that the file is whole or not there."""
         tensors: dict[str, Tensor] = {}
-        for name, parameter in self.model.named_parameters():
-            tensors[f"model.{name}"] = parameter.detach()
-            for moment, value in self._optimizer.state[parameter].items():
-                tensors[f"{moment}.{name}"] = value
+        for name, parameter, memory in self._parts():
+            tensors[f"{WEIGHT}.{name}"] = parameter.detach()
+            tensors |= {f"{kind}.{name}": value for kind, value in memory.items()}
         beside = file.with_name(f".{file.name}.part")
         safetensors.torch.save_file(tensors, beside, metadata={"identity": identity, "step": str(self.step)})
         settle(beside, file)
 
+    @torch.no_grad()
     def restore(self, file: Path) -> None:
         """Go on from what `save` wrote."""
-        with safe_open(file, framework="pt") as saved, torch.no_grad():
+        with safe_open(file, framework="pt") as saved:
             self.step = int(saved.metadata()["step"])
-            for name, parameter in self.model.named_parameters():
-                parameter.copy_(saved.get_tensor(f"model.{name}"))
-                self._optimizer.state[parameter] = {moment: saved.get_tensor(f"{moment}.{name}") for moment in MOMENTS}
+            kept: dict[str, dict[str, Tensor]] = {}
+            for key in saved.keys():  # noqa: SIM118
+                kind, _, name = key.partition(".")
+                kept.setdefault(name, {})[kind] = saved.get_tensor(key)
+        for name, parameter, memory in self._parts():
+            parameter.copy_(kept[name].pop(WEIGHT))
+            memory.update(kept[name])
+
+    def _parts(self) -> Iterator[tuple[str, nn.Parameter, dict[str, Tensor]]]:
+        """Each parameter with its name and what its optimizer remembers of it."""
+        for name, parameter in self.model.named_parameters():
+            learns = next(each for each in self._optimizers if _has(each, parameter))
+            yield name, parameter, learns.state[parameter]
+
+
+def _has(optimizer: torch.optim.Optimizer, parameter: nn.Parameter) -> bool:
+    return any(parameter is each for group in optimizer.param_groups for each in group["params"])
 
 
 def _seen(branch: Tensor) -> dict[str, Tensor]:

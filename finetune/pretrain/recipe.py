@@ -27,7 +27,7 @@ class PretrainRecipe(BaseModel):
     steps: Annotated[int, Field(ge=1)] = 600
     batch: Annotated[int, Field(ge=1)] = 8
     variants: Annotated[int, Field(ge=1)] = 8
-    learning_rate: Annotated[float, Field(gt=0, lt=1)] = 3e-3
+    learning_rate: Annotated[float, Field(gt=0, lt=1)] = 0.03
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
 
     @model_validator(mode="after")
