@@ -28,7 +28,7 @@ _LOOKS = (
     "密码|口令|密钥|秘钥|令牌|授权码",
     "[Ａ-Ｚａ-ｚ]|[\u200b-\u200f\u2060\u00ad]",
 )
-_WORTH_A_LOOK = pl.any_horizontal(pl.col("said").str.contains(each) for each in _LOOKS)
+WORTH_A_LOOK = pl.any_horizontal(pl.col("said").str.contains(each) for each in _LOOKS)
 """All texts that hold a credential, and few others. Apart, and with few first bytes each, they are ten times as fast as
 in one pattern."""
 
@@ -54,7 +54,7 @@ class Secrets:
     """Kinds in the row, kinds of which it has something that its seeds lack ("; " between them), and how many."""
 
     def score(self, frame: pl.DataFrame, context: Context) -> pl.DataFrame:
-        looked = frame.with_columns(said(frame).alias("said")).with_row_index("_at").filter(_WORTH_A_LOOK)
+        looked = frame.with_columns(said(frame).alias("said")).with_row_index("_at").filter(WORTH_A_LOOK)
         hits = [credentials(text) for text in looked["said"]]
         some = looked.filter(pl.Series([bool(each) for each in hits], dtype=pl.Boolean))
         rows = []

@@ -85,7 +85,7 @@ def test_a_record_gives_the_chain_again_with_what_is_changed():
     chain = chain_of(["default"], {"near_dup": {"threshold": 0.8}})
     assert chain_of_record(chain.record, {}) == chain
     changed = chain_of_record(chain.record, {"length": {"min_prompt": 9}})
-    assert changed.filters[1].min_prompt == 9 and changed.filters[-1].threshold == 0.8
+    assert changed.filters[3].min_prompt == 9 and changed.filters[-1].threshold == 0.8
     with pytest.raises(RecipeError, match="filter 'pii2' has settings but is not in the chain"):
         chain_of_record(chain.record, {"pii2": {"x": 1}})
 
@@ -147,14 +147,14 @@ def test_a_threshold_can_be_set_and_an_unknown_one_is_named():
 
 def test_the_default_chain_is_in_its_order():
     assert DEFAULT == (
+        "pii",
+        "secrets",
         "length",
         "encoding_damage",
         "special_chars",
         "language",
         "repetition",
         "refusal",
-        "pii",
-        "secrets",
         "unsafe",
         "facts",
         "similarity",

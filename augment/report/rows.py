@@ -23,6 +23,7 @@ from augment.records import CONTENT, PICTURE, SCHEMA, VERDICT, WRITTEN
 from augment.report.gather import REJECTED, Run
 from augment.report.shots import Shots, within
 from filters.contamination import Contamination
+from filters.leaks import leaks
 from filters.pictures.exam_image import ExamImage
 
 CELL = 4_000
@@ -113,6 +114,8 @@ def withheld(rejected: pl.LazyFrame) -> pl.LazyFrame:
     for name in _LEAKS:
         if columns.get(name) == pl.String:
             held |= pl.col(name).fill_null("") != ""
+    if "detail" in columns:  # of an answer that is no row it has the answer, which no filter has read
+        held |= pl.col("detail").map_batches(leaks, return_dtype=pl.Boolean, is_elementwise=True)
     own = [name for name, kind in columns.items() if kind == pl.String and name.startswith(_QUOTING)]
     told = (*CONTENT, *WRITTEN, "mask", "boxes", "detail", "params", *own)
     names = [name for name in told if name in columns]
