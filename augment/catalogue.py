@@ -10,9 +10,8 @@ import polars as pl
 
 from augment.errors import SourceError
 from augment.images.catalogue import is_pictures, picture_lines, picture_row, write_pictures
-from augment.places import home
 from augment.source_cards import card_names, read_card
-from augment.sources import Source, open_source
+from augment.sources import Source, cached, open_source
 
 SHOWN = ("id", "source", "split", "prompt", "response", "label")
 MODALITIES = {"image": "pictures"}
@@ -52,8 +51,8 @@ def open_any(
     return open_source(name, path=path, columns=columns, holdout=holdout)
 
 
-def portrait(source: Source) -> str:
-    """One source: rows, columns, labels, licence, where it is, three rows."""
+def portrait(source: Source, name: str) -> str:
+    """One source, opened by `name`: rows, columns, labels, licence, where it is, three rows."""
     rows = pl.concat([source.seeds, source.exam])
     labels = rows.group_by("label").len().sort("len", "label", descending=[True, False]).rows()
     card = source.card
@@ -70,8 +69,8 @@ def portrait(source: Source) -> str:
         f"read from {source.origin}",
     ]
     if card.hub:
-        cached = home() / "sources" / source.name
-        lines.append(f"cached    {cached if cached.is_dir() else f'not yet ({cached})'}")
+        place = cached(name, card)
+        lines.append(f"cached    {place if place.is_dir() else f'not yet ({place})'}")
     if card.directory_env:
         lines.append(f"{card.directory_env}={os.environ.get(card.directory_env, '(not set)')}")
     lines += source.notes

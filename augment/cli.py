@@ -123,7 +123,7 @@ def sources(
 
     source = catalogue.open_any(name, path, pairs(map, "--map"), share_of(holdout))
     if out is None and split is None:
-        typer.echo(catalogue.portrait(source))
+        typer.echo(catalogue.portrait(source, name))
         return
     typer.echo(catalogue.write_rows(source, split or "train", out))
 

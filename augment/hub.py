@@ -34,10 +34,12 @@ def download(card: Card, folder: Path, name: str) -> Path:
         try:
             got = Path(hf_hub_download(card.hub, each, repo_type="dataset", local_dir=folder))
         except (OSError, HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled) as error:
+            held = " and ".join(card.files or card.hub_files)
+            ways = [f"connect once (it is kept in {folder})", f"pass --path FOLDER, with {held} in it"]
+            if card.directory_env:
+                ways.append(f"set {card.directory_env} to such a folder")
             raise SourceError(
-                f"cannot fetch {card.hub} from the hub ({type(error).__name__}). Three ways to get {name}: "
-                f"connect once (it is kept in {folder}), set {card.directory_env} to a folder with "
-                f"{' and '.join(card.files)}, or pass --path FOLDER"
+                f"cannot fetch {card.hub} from the hub ({type(error).__name__}); to get {name}, {', or '.join(ways)}"
             ) from None
         raw = got.read_bytes()
         files[each] = {"bytes": len(raw), "sha256": hashlib.sha256(raw).hexdigest()}

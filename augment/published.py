@@ -15,7 +15,7 @@ import polars as pl
 from augment.errors import RunError
 from augment.manifest import MANIFEST, manifest_of
 from augment.records import row_id
-from augment.source_cards import card_names
+from augment.source_cards import is_card
 
 ROWS = "curated/train.parquet"
 COLUMNS = {"prompt": "prompt", "response": "response", "label": "label"}
@@ -34,7 +34,7 @@ def published_run(place: Path) -> Path | None:
 
 def run_named(source: str) -> Path | None:
     """The run that a source's name stands for, as `published_run`; a card's name is the card's."""
-    return published_run(Path(source)) if source and source not in card_names() else None
+    return published_run(Path(source)) if source and not is_card(source) else None
 
 
 def questions_of(run: Path, columns: Mapping[str, str]) -> dict[str, tuple[str, ...]]:

@@ -17,7 +17,7 @@ from augment.manifest import manifest_of
 from augment.published import run_named
 from augment.recipe import Recipe, read_recipe
 from augment.records import CONTENT, SCHEMA
-from augment.source_cards import card_names
+from augment.source_cards import is_card
 from augment.sources import Source, open_source
 from augment.validation import validation_of
 from filters import Context
@@ -65,7 +65,7 @@ def _with_its_exam(source: Source, run: Path, path: Path | None) -> Source:
     manifest = manifest_of(run)
     recipe = manifest.get("recipe") or {}
     counts = orjson.loads((run / "summary.json").read_bytes())
-    if not (counts.get("exam") or recipe.get("exam") or manifest.get("exams") or recipe.get("source") in card_names()):
+    if not (counts.get("exam") or recipe.get("exam") or manifest.get("exams") or is_card(recipe.get("source") or "")):
         return source
     try:
         _, exam = reopened(manifest, path)

@@ -21,11 +21,11 @@ from augment.errors import SourceError
 from augment.hub import download, load_hub_dataset
 from augment.images.pictures import SUFFIXES
 from augment.manifest import holds_pictures, manifest_of
-from augment.places import data_dir, home
+from augment.places import home
 from augment.published import COLUMNS, ROWS, questions_of, run_named
 from augment.readers import FORMATS, Table, read_file
 from augment.records import SCHEMA, VERDICT, fingerprint, row_id
-from augment.source_cards import Card, card_names, read_card
+from augment.source_cards import Card, card_path, is_card, is_own, read_card
 from filters.fold import fold
 
 CELL_LIMIT = 100_000
@@ -141,7 +141,7 @@ def source_of(
     mappings = [mapping_of(table, {**card.columns, **(columns or {})}) for table in tables]
     check_prompts_of(tables, [mapping for mapping, _ in mappings], origin)
     notes = dict.fromkeys(note for _, note in mappings if note)
-    source = Path(name).stem if origin == name and not _is_card(name) else name
+    source = Path(name).stem if (origin == name and not is_card(name)) or is_own(name) else name
     good: dict[str, tuple[str | None, ...]] = {}
     bad: list[tuple[str | None, ...]] = []  # id, then the columns, reason and place
     for table, (mapping, _) in zip(tables, mappings, strict=True):
@@ -212,27 +212,25 @@ def _frame(rows: list[tuple[str | None, ...]], columns: Sequence[str], schema: d
     return found.with_columns(missing).select(list(schema))
 
 
-def _is_card(name: str) -> bool:
-    return name in card_names()
-
-
 def open_tables(name: str, path: Path | None = None) -> tuple[Card, list[Table], str]:
     """The card of a source, its rows as they stand in its files, and a phrase for where they come from.
 
     Raises:
         SourceError: it cannot be found or read.
     """
-    if _is_card(name):
+    if is_card(name):
         card = read_card(name)
         if card.modality != "text":
             raise SourceError(_of_pictures(f"'{name}'", name))
         directory = path or configured_directory(card)
         if directory is not None:
             return card, _card_tables(card, directory), str(directory)
+        if card.hub and not card.hub_files:
+            return card, [load_hub_dataset(card.hub)[1]], f"hub:{card.hub}"
         if card.hub:
-            folder = download(card, home() / "sources" / name, name)
+            folder = download(card, cached(name, card), name)
             return card, [read_file(folder / each) for each in card.hub_files], f"hub:{card.hub}"
-        return card, _card_tables(card, data_dir() / "sources"), name
+        return card, _card_tables(card, card_path(name).parent), name
     if (run := run_named(name)) is not None:
         if holds_pictures(manifest_of(run)):
             raise SourceError(_of_pictures(str(run), name))
@@ -258,6 +256,12 @@ def open_tables(name: str, path: Path | None = None) -> tuple[Card, list[Table],
 
 def _of_pictures(what: str, name: str) -> str:
     return f"{what} is a source of pictures; use augment image --source {name}, or augment paired"
+
+
+def cached(name: str, card: Card) -> Path:
+    """Where a card's files of the hub are kept; of a user's own card by what it fetches, too, for names are short."""
+    folder = f"{Path(name).stem}-{fingerprint(card.hub, card.hub_files)[:8]}" if is_own(name) else name
+    return home() / "sources" / folder
 
 
 def configured_directory(card: Card) -> Path | None:

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -57,3 +58,12 @@ def prefect(tmp_path_factory: pytest.TempPathFactory) -> Iterator[prefect_server
     """A Prefect server, the same for every test that asks for one."""
     with prefect_server.serve(tmp_path_factory.mktemp("prefect")) as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def stage(tmp_path_factory: pytest.TempPathFactory, prefect: prefect_server.Server) -> Iterator[Any]:
+    """Where the commands of READMEs and helps are run, the same for all of them."""
+    from tests.commands import open_stage
+
+    with open_stage(tmp_path_factory.mktemp("stage"), prefect) as opened:
+        yield opened

@@ -35,13 +35,17 @@ NAMES = {
 }
 
 
+PACKAGE_METADATA = "Metadata-Version: 2.1\nName: {name}\nVersion: 1\n"
+"""What an installed package says of itself at least."""
+
+
 def declare(folder: Path) -> Path:
     """A folder that, on PYTHONPATH, declares these engines."""
     info = folder / "test_engines-1.dist-info"
     info.mkdir(parents=True)
     points = "\n".join(f"{name} = tests.engines:{attribute}" for name, attribute in NAMES.items())
     (info / "entry_points.txt").write_text(f"[augment.engines]\n{points}\n")
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: test-engines\nVersion: 1\n")
+    (info / "METADATA").write_text(PACKAGE_METADATA.format(name="test-engines"))
     return folder
 
 

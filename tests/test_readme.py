@@ -1,77 +1,136 @@
-"""The README is true: its commands are the ones CI runs, its flags exist, its output is what comes out."""
+"""The READMEs are true: their commands run, their output is what comes out, their flags and links exist."""
 
 from __future__ import annotations
 
-import json
 import re
+import shlex
 import subprocess
-import tarfile
-from pathlib import Path
 
+import polars as pl
 import pytest
 
-FOREIGN = {"--nproc-per-node", "--enable-lora", "--no-enable-chunked-prefill", "--include", "--tasks", "--model"}
-"""Flags of torchrun, vLLM and lm_eval (`--include_path`)."""
-ROOT = Path(__file__).parent.parent
-README = "".join((ROOT / room / "README.md").read_text("utf-8") for room in (".", "augment", "filters", "finetune"))
+from tests.commands import (
+    MAIN,
+    NOT_RUN,
+    ROOMS,
+    ROOT,
+    RUN,
+    STAND_INS,
+    Command,
+    extras,
+    fences,
+    not_run,
+    readme,
+    readme_commands,
+)
+
+COMMANDS = readme_commands()
+TIME = re.compile(r"[\d.]+ s:")
 
 
-def blocks(kind: str) -> list[str]:
-    """The README's fenced blocks of one language."""
-    fences = re.findall(r"^```(\w*)\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
-    return [text for language, text in fences if language == kind]
+@pytest.mark.parametrize("command", [each for each in COMMANDS if not not_run(each.line)], ids=str)
+def test_a_command_runs(stage, command):
+    done = stage.run(command)
+    assert done.code == 0, done.err[-3000:]
 
 
-def test_the_main_job_prints_what_the_readme_shows(augment):
-    ran = augment("text", "--source", "sample", "--n", "5x")
-    shown = blocks("")[0].splitlines()
-    printed = (ran.err + ran.out).splitlines()
-    timeless = [re.sub(r"[\d.]+ s:", "… s:", line) for line in shown]
-    assert timeless == [re.sub(r"[\d.]+ s:", "… s:", line) for line in printed]
+@pytest.mark.parametrize("command", [each for each in COMMANDS if not_run(each.line)], ids=str)
+def test_what_is_not_run_is_read(stage, command):
+    named = re.findall(r"'\.\[(.*)\]'", command.line)
+    assert {*named} <= extras()
+    _, found, words = command.line.rpartition("augment ")
+    if not found or "pip" in command.line:
+        return
+    verb, *rest = shlex.split(words.partition(")")[0])
+    if "…" in rest or "big.toml" in rest or verb == "evaluate":
+        flags = [each for each in rest if each.startswith("--")]
+        help_text = stage.here([verb, "--help"], {}).out
+        assert [each for each in flags if each not in help_text] == []
+    else:
+        words = shlex.split(stage.written(shlex.join([verb, *rest])))
+        assert stage.here([*words, "--dry-run"], {}).code == 0
 
 
-def test_the_rows_that_the_readme_shows_come_out(augment, place):
-    import polars as pl
+def test_the_lists_of_what_is_not_run_and_of_what_stands_in_have_nothing_that_is_not_there():
+    lines = [each.line for each in COMMANDS]
+    for pattern in NOT_RUN:
+        assert any(re.fullmatch(pattern, line) for line in lines), pattern
+    told = " ".join([*lines, *(value for each in COMMANDS for _, value in each.exported)])
+    assert [
+        each for each in STAND_INS if each not in told and "1a2b3c4d" not in each and "adapters/mine" not in each
+    ] == []
 
-    augment("text", "--source", "sample", "--n", "5x", "--out", "r")
-    prompts = set(pl.read_parquet(place / "r/curated/train.parquet")["prompt"])
-    for line in blocks("")[1].splitlines():
+
+def test_a_line_without_a_stand_in_fails(stage):
+    assert stage.run(Command("here", "augment text --source nowhere.csv --n 5x")).code == 2
+    assert stage.run(Command("here", "augment evaluate sample --base Qwen/Qwen3-0.6B --adapter gone")).code == 2
+    with pytest.raises(AssertionError, match="no stand-in for `curl`"):
+        stage.run(Command("here", "curl http://example.org"))
+
+
+def shown(room: str, begins: str) -> list[str]:
+    """The lines of the block of output that begins so."""
+    (found,) = {block for block in fences(readme(room), "") if block.startswith(begins)}
+    return found.splitlines()
+
+
+def test_the_main_job_prints_what_the_readme_shows(stage):
+    ran = stage.run(Command("", MAIN))
+    printed = [line for line in (ran.err + ran.out).splitlines() if " kept · " not in line]  # how far it is, if slow
+    expected = shown("", "no --llm")
+    assert [TIME.sub("… s:", line) for line in expected] == [TIME.sub("… s:", line) for line in printed]
+
+
+def test_the_rows_that_the_readme_shows_come_out(stage):
+    stage.run(Command("", MAIN))
+    prompts = set(pl.read_parquet(stage.place / RUN / "curated/train.parquet")["prompt"])
+    for line in shown("", "血压"):
         assert line.replace("→", "").strip() in prompts
 
 
-def test_every_command_of_the_readme_is_accepted(augment, place, monkeypatch):
-    (place / "questions.csv").write_text("question,answer\n头疼三天了应该怎么办,先休息\n")
-    passage = "头痛持续三天以上，应当去医院检查。" * 30
-    (place / "passages.jsonl").write_text(json.dumps({"prompt": passage}, ensure_ascii=False))
-    (place / "labelled.csv").write_text(
-        "text,label\n胸口发闷,heart\n饭后反酸,digestion\n爬楼心慌,heart\n腹胀嗳气,digestion\n"
+@pytest.mark.parametrize(
+    ("room", "line", "begins"),
+    [
+        ("", f"augment compare-thresholds {RUN} near_dup.threshold 0.5 0.6", "640 rows"),
+        ("filters", f"augment compare-thresholds {RUN} near_dup.threshold 0.5 0.6", "640 rows"),
+        ("", f"augment verify {RUN}", "files"),
+        ("augment", f"augment verify {RUN} --rescore all", "files"),
+        ("", f"augment lift {RUN}", "difference"),
+    ],
+)
+def test_what_a_command_prints_is_what_the_readme_shows(stage, room, line, begins):
+    printed = [each.rstrip() for each in stage.run(Command("", line)).out.splitlines()]
+    expected = shown(room, begins)
+    assert [each for each in expected if each not in printed] == []
+
+
+def test_the_doctor_says_what_the_readme_shows(stage):
+    printed = stage.run(Command("", "augment doctor")).out
+    for line in shown("augment", "ok "):
+        assert line in printed
+
+
+def test_an_export_warns_as_the_readme_shows(stage):
+    from tests.server import serve
+
+    with serve(models="gpt-4o-mini") as server:
+        made = stage.here(
+            ["text", "--source", "questions.csv", "--n", "1x", "--llm", "openai:gpt-4o-mini", "--out", "gpt"],
+            {"OPENAI_BASE_URL": server.url},
+        )
+    assert made.code == 0
+    assert stage.here(["export", "gpt", "--format", "alpaca", "--out", "gpt-alpaca"], {}).err.splitlines() == shown(
+        "augment", "note:"
     )
-    monkeypatch.setenv("OPENAI_BASE_URL", "http://127.0.0.1:9/v1")
-    _pictures(place)
-    verbs = re.compile("augment (text|image|paired) ")
-    lines = [line for block in blocks("sh") for line in block.splitlines() if verbs.search(line)]
-    assert len(lines) >= 8
-    for line in lines:
-        words = line[verbs.search(line).start() :].split("  #")[0].split()
-        if "chbench" not in words:
-            dry = words[1:] if "--dry-run" in words else [*words[1:], "--dry-run"]
-            assert augment(*dry).code == 0, line
 
 
-def _pictures(place: Path) -> None:
-    """What the README's commands name: a folder of pictures, and pairs as lines and in an archive."""
-    shown = sorted((ROOT / "data/sample-images").glob("*/*.png"))[:8]
-    for path in shown:
-        target = place / "photos" / path.parent.name / path.name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_bytes(path.read_bytes())
-    lines = [json.dumps({"image": f"photos/{path.parent.name}/{path.name}", "caption": "a thing"}) for path in shown]
-    (place / "pairs.jsonl").write_text("\n".join(lines))
-    with tarfile.open(place / "pairs.tar", "w") as archive:
-        for number, path in enumerate(shown):
-            archive.add(path, f"{number}.png")
-            (place / "caption.txt").write_text(f"a thing, number {number}")
-            archive.add(place / "caption.txt", f"{number}.txt")
+@pytest.mark.parametrize("room", ["", "augment"])
+def test_the_python_that_is_shown_runs(stage, room):
+    (code,) = (block for block in fences(readme(room), "python") if not block.startswith("# ours/"))
+    found: dict[str, object] = {}
+    with stage.inside({}):
+        exec(code, found)
+    assert len(found["run"].curated) == 128 + 640
 
 
 def test_ci_takes_the_two_commands_from_the_readme():
@@ -84,27 +143,24 @@ def test_ci_takes_the_two_commands_from_the_readme():
         assert done.stdout.count("\n") == 1
 
 
-@pytest.mark.parametrize(
-    "flag", sorted(set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", README)) - {"--with-peers", *FOREIGN})
-)
-def test_every_flag_that_the_readme_names_exists(augment, flag):
-    verbs = (
-        "text",
-        "image",
-        "paired",
-        "subject",
-        "filter",
-        "compare-thresholds",
-        "verify",
-        "sources",
-        "explain",
-        "export",
-        "serve",
-        "finetune",
-        "evaluate",
-        "lift",
-        "report",
-        "review",
-    )
-    helps = "".join(augment(verb, "--help").out for verb in verbs) + augment("adapter", "export", "--help").out
-    assert flag in helps
+FOREIGN = {
+    *("--nproc-per-node", "--enable-lora", "--no-enable-chunked-prefill", "--include", "--tasks", "--model"),
+    *("--with-peers", "--all", "--prefect-file", "--head", "--port", "--address", "--nodes", "--ntasks-per-node"),
+    *("--gpus-per-node", "--overlap", "--block"),
+}
+"""Flags of torchrun, vLLM, lm_eval (`--include_path`), our benchmarks, Prefect, Ray and Slurm."""
+
+
+def test_every_flag_that_a_readme_names_exists(stage):
+    verbs = re.findall(r"^  ([a-z-]+)  ", stage.here(["--help"], {}).out, re.MULTILINE)
+    helps = [stage.here([verb, "--help"], {}).out for verb in verbs]
+    helps += [stage.here(["adapter", verb, "--help"], {}).out for verb in ("export", "merge")]
+    told = {flag for room in ROOMS for flag in re.findall(r"(?<![\w-])--[a-z][a-z-]+", readme(room))}
+    known = {flag for text in helps for flag in re.findall(r"--[a-z][a-z-]+", text)}
+    assert told - known - FOREIGN == set()
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_every_link_of_a_readme_leads_somewhere(room):
+    for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", readme(room)):
+        assert (ROOT / room / target).exists(), target

@@ -3,6 +3,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import re
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -11,7 +12,7 @@ import polars as pl
 import pytest
 
 from augment.errors import SourceError
-from augment.source_cards import read_card
+from augment.source_cards import Card, read_card
 from augment.sources import CELL_LIMIT, CLIP, _splits, open_source
 
 CHBENCH = os.environ.get("AUGMENT_CHBENCH_DIR")
@@ -385,3 +386,73 @@ def test_a_repeated_exam_row_stays_out_of_sight_however_long(place):
     shown = set(source.rejected["prompt"].drop_nulls())
     assert len(shown) == len(source.seeds)
     assert not shown & {prompt[:1000] for prompt in source.exam["prompt"]}
+
+
+def own_card(cards: Path, **more: object) -> str:
+    """A card of the user's in a folder of its own, with its file beside it."""
+    cards.mkdir()
+    write(cards / "asked.csv", "asked,replied,department\n头疼三天了,先休息,neurology\n胃里反酸,少吃甜食,digestion\n")
+    told = {"title": "Ours", "licence": "CC-BY-NC-4.0", "files": ["asked.csv"], **more}
+    lines = [f"{key} = {json.dumps(value)}" for key, value in told.items()]
+    columns = ["[columns]", 'prompt = "asked"', 'response = "replied"', 'label = "department"']
+    write(cards / "ours.toml", "\n".join([*lines, *columns]))
+    return str(cards / "ours.toml")
+
+
+def test_a_card_of_the_users_own_is_given_by_its_path_and_names_what_lies_beside_it(place):
+    source = open_source(own_card(place / "cards"))
+    assert source.name == "ours"
+    assert source.card.licence == "CC-BY-NC-4.0"
+    assert dict(zip(source.seeds["label"], source.seeds["prompt"], strict=True)) == {
+        "neurology": "头疼三天了",
+        "digestion": "胃里反酸",
+    }
+    assert set(source.seeds["source"]) == {"ours"}
+
+
+def test_a_run_of_a_card_of_the_users_own_carries_its_licence_and_is_verified(place, augment):
+    name = own_card(place / "cards")
+    assert augment("sources", name).code == 0
+    ran = augment("text", "--source", name, "--n", "2x")
+    assert ran.code == 0, ran.err
+    assert re.search(r"runs/ours-\w{8}$", ran.out.strip())
+    folder = ran.out.strip().splitlines()[-1]
+    terms = json.loads((place / folder / "manifest.json").read_text())["terms"]
+    assert terms["source"]["licence"] == "CC-BY-NC-4.0"
+    assert augment("verify", folder).code == 0
+
+
+def test_a_card_of_pictures_of_the_users_own(place, augment):
+    card = own_card(place / "cards", modality="image", folder="shown", files=[])
+    write(place / "cards/ours.toml", (place / "cards/ours.toml").read_text().partition("[columns]")[0])
+    (place / "cards/shown").symlink_to(Path(__file__).parents[1] / "data/sample-images")
+    ran = augment("image", "--source", card, "--n", "1x", "--limit", "4")
+    assert ran.code == 0, ran.err
+    assert "runs/ours-" in ran.out
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"files": []}, "names no rows"),
+        ({"files": ["gone.csv"]}, "holds neither gone.csv"),
+        ({"titel": "x"}, "is not valid: titel: extra inputs"),
+        ({"holdout": "much"}, "is not valid: holdout: input should be a valid number"),
+    ],
+)
+def test_a_card_that_makes_no_sense_is_one_line(place, changes, said):
+    with pytest.raises(SourceError, match=said) as caught:
+        open_source(own_card(place / "cards", **changes))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_card_that_is_not_there_is_told_by_its_path(place):
+    with pytest.raises(SourceError, match=r"no source card cards/ours.toml; check the path"):
+        open_source("cards/ours.toml")
+
+
+def test_a_hub_card_of_the_users_own_is_kept_apart_from_ours_of_the_same_name(place):
+    from augment.sources import cached
+
+    first, second = (Card(hub=hub, hub_files=["a.json"]) for hub in ("one/data", "two/data"))
+    assert len({cached("chbench.toml", first), cached("chbench.toml", second), cached("chbench", first)}) == 3

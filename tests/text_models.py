@@ -13,7 +13,7 @@ from transformers import (
     Qwen3ForCausalLM,
 )
 
-from tests.finetune.bases import save_base, tokenizer
+from tests.finetune.bases import sample_texts, save_base, tokenizer
 
 Pair = tuple[str, str | None]
 
@@ -33,6 +33,35 @@ def save_language_model(folder: Path, texts: Sequence[str], steps: int = 60, **c
         optimizer.step()
         optimizer.zero_grad()
     model.save_pretrained(folder)
+    return folder
+
+
+def save_speaker(folder: Path, said: str, steps: int = 40, **changes: object) -> Path:
+    """A tiny Qwen3 that was taught to say one thing, whatever it is asked in its chat template."""
+    save_base(folder, **changes)
+    words = PreTrainedTokenizerFast.from_pretrained(folder)
+    model = Qwen3ForCausalLM.from_pretrained(folder).train()
+    answer = words(f"{said}<|im_end|>")["input_ids"]
+    optimizer = torch.optim.AdamW(model.parameters(), lr=5e-3)
+    texts = list(sample_texts())
+    for step in range(steps):
+        rows = range(step * 8, step * 8 + 8)
+        asked = [
+            words.apply_chat_template(
+                [{"role": "user", "content": (texts[row % len(texts)] * 20)[: 20 + row * 37 % 380]}],
+                add_generation_prompt=True,
+                return_dict=False,
+            )
+            for row in rows
+        ]
+        ids = [torch.tensor(each + answer) for each in asked]
+        labels = [torch.tensor([-100] * len(each) + answer) for each in asked]
+        pad = torch.nn.utils.rnn.pad_sequence
+        model(pad(ids, batch_first=True), labels=pad(labels, batch_first=True, padding_value=-100)).loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    model.model.norm.weight.data *= 4  # as sure of it as at a quarter of the temperature
+    model.eval().save_pretrained(folder)
     return folder
 
 

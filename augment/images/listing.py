@@ -16,9 +16,8 @@ from augment.images.parts import parts_of, without_other_parts
 from augment.images.pictures import SUFFIXES
 from augment.images.tables import list_table
 from augment.images.webdataset import ARCHIVES, list_archives
-from augment.places import data_dir
 from augment.readers import FORMATS
-from augment.source_cards import Card, card_names, read_card
+from augment.source_cards import Card, card_path, is_card, read_card
 from augment.sources import configured_directory
 
 
@@ -29,7 +28,7 @@ def list_source(name: str, path: Path | None, told: Mapping[str, str]) -> tuple[
         SourceError: it cannot be found or read, or holds no pictures.
     """
     check_ours(told)
-    if name in card_names():
+    if is_card(name):
         card = read_card(name)
         if card.modality != "image":
             raise SourceError(f"'{name}' is a source of text; use augment text --source {name}")
@@ -39,7 +38,7 @@ def list_source(name: str, path: Path | None, told: Mapping[str, str]) -> tuple[
             return card, list_place(directory, columns), str(directory)
         if card.hub:
             return card, list_hub(card.hub, columns)[1], f"hub:{card.hub}"
-        cards = data_dir() / "sources"
+        cards = card_path(name).parent
         if card.folder:
             return card, list_place(cards / card.folder, columns), name
         return card, _joined([list_place(cards / each, columns) for each in card.files]), name
@@ -62,7 +61,7 @@ def holds_pictures(name: str, path: Path | None, told: Mapping[str, str]) -> boo
     Raises:
         SourceError: a dataset of the hub cannot be reached.
     """
-    if name in card_names():
+    if is_card(name):
         return read_card(name).modality == "image"
     if set(told) & {"image", "caption", "mask", "boxes"}:
         return True

@@ -19,7 +19,7 @@ from augment.images.entries import Listing
 from augment.images.listing import list_source
 from augment.images.reading import Read, read_entries
 from augment.records import PICTURE, SCHEMA, VERDICT, fingerprint, picture_row_id
-from augment.source_cards import Card
+from augment.source_cards import Card, is_own
 from augment.sources import CLIP, Source
 
 ROW: dict[str, Any] = {**SCHEMA, **PICTURE}
@@ -44,7 +44,7 @@ def open_pictures(
         RunError: a picture cannot be kept; the disk is full or read-only.
     """
     card, listing, origin = list_source(name, path, columns or {})
-    source = Path(name).stem if origin == name else name
+    source = Path(name).stem if origin == name or is_own(name) else name
     return _source(source, card, listing, origin, card.holdout if holdout is None else holdout, paired)
 
 

@@ -10,11 +10,11 @@ import polars as pl
 
 from augment.errors import AugmentError
 from augment.lineage import ROWS
-from augment.places import home
 from augment.reopen import reopened
 from augment.report.gather import Run
 from augment.report.rows import collect, scan
-from augment.source_cards import card_names, read_card
+from augment.source_cards import is_card, read_card
+from augment.sources import cached
 
 MOST = 4_000
 """Seeds, and kept variants, of all runs together that similarity is measured on."""
@@ -68,8 +68,8 @@ def _here(source: str | None) -> bool:
     """Whether a source can be opened without fetching anything."""
     if not source:
         return False
-    if source in card_names():
+    if is_card(source):
         card = read_card(source)
         told = bool(card.directory_env and os.environ.get(card.directory_env))
-        return told or not card.hub or (home() / "sources" / source / "origin.json").is_file()
+        return told or not card.hub or (cached(source, card) / "origin.json").is_file()
     return Path(source).exists()

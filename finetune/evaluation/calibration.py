@@ -18,7 +18,7 @@ from augment.places import home
 from augment.replies import ReplyStore
 from augment.sources import open_tables
 from augment.tables import aligned, one_line
-from finetune.evaluation.exam import ExamCard, Group, exam_names, read_exam_card
+from finetune.evaluation.exam import ExamCard, Group, exam_names, read_exam_card, source_of
 from finetune.evaluation.judging import PREFIX, Judge, judge
 from finetune.evaluation.recipe import EvaluationRecipe
 from finetune.evaluation.sitting import open_judge
@@ -65,7 +65,7 @@ def open_calibration(recipe: EvaluationRecipe) -> Calibration:
     named = recipe.exam or DEFAULT
     carded = named.endswith(".toml") or named in exam_names()
     card = read_exam_card(named if carded else DEFAULT)
-    place = card.source if carded else named
+    place = source_of(named, card) if carded else named
     _, tables, _ = open_tables(place, recipe.path)
     rows, given, unread = [], [], 0
     scored = card.scored or read_exam_card(DEFAULT).scored

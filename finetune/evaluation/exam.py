@@ -130,6 +130,12 @@ def read_exam_card(name: str) -> ExamCard:
         raise RecipeError(f"exam card {path}: {place + ': ' if place else ''}{message}") from None
 
 
+def source_of(name: str, card: ExamCard) -> str:
+    """Where the rows of the card called `name` are: of a TOML file of the user's what lies beside it, if it does."""
+    beside = Path(name).parent / card.source
+    return str(beside) if name.endswith(".toml") and card.source and beside.exists() else card.source
+
+
 def open_exam(
     name: str = "",
     *,
@@ -150,7 +156,7 @@ def open_exam(
         RunError: the run held nothing out, or its source is not what it was.
     """
     card = read_exam_card(name) if name else ExamCard()
-    place = file or card.source
+    place = file or source_of(name, card)
     if not place:
         raise RecipeError(f"the exam card {name} names no source; add --exam FILE")
     if (Path(place) / MANIFEST).is_file():
