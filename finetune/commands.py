@@ -98,11 +98,11 @@ def finetune(
         "revision": revision, "trust_remote_code": trust_remote_code, "out": out, "overwrite": overwrite,
     }  # fmt: skip
     written = read_finetune_recipe(flags, recipe)
+    flow = None if dry_run else flow_of(context, "finetune", _alone(prefect))
     with needs("torch", "finetune"):
         from finetune.model import quiet
         from finetune.prepare import prepare
     quiet()
-    flow = None if dry_run else flow_of(context, "finetune", _alone(prefect))
     prepared = prepare(written)
     _announce(prepared)
     if dry_run:

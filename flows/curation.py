@@ -19,7 +19,7 @@ from augment.recipe import Recipe, read_recipe
 from augment.resolved import resolved
 from augment.summary import Tally
 from flows.artifacts import artifact_key, linked, shown
-from flows.runs import Job, as_flow, by_hand
+from flows.runs import Ended, Job, as_flow, by_hand
 from flows.stages import Stages
 
 log = logging.getLogger(__name__)
@@ -80,18 +80,18 @@ def curate_by_hand(flow: Flow[..., Any], plan: Plan, tally: Tally, stop: threadi
     return done
 
 
-def _run(counted: Counted, stages: Stages, stop: threading.Event) -> tuple[Curated | None, str]:
+def _run(counted: Counted, stages: Stages, stop: threading.Event) -> Ended:
     plan, tally = counted.plan, counted.tally
     log.info("%s seeds, %s held out, %s variants wanted", len(plan.seeds), len(plan.exam), plan.total)
     if plan.nothing_new:
         assert plan.parent is not None
-        return None, f"nothing new since {plan.parent.folder}; nothing was published"
+        return Ended(None, f"nothing new since {plan.parent.folder}; nothing was published")
     stages.follow(lambda: tally.kept / tally.target if tally.target else None, "Variants kept, of the target")
     with answering(plan, stop) as answer:
         done = curate(plan, answer=answer, stage=stages, tally=tally, stop=stop)
     if stages.progress():
         _report(plan, done)
-    return done, f"{tally.line()}: {done.path}"
+    return Ended(done, f"{tally.line()}: {done.path}")
 
 
 def _drain(counted: Counted) -> None:

@@ -16,7 +16,7 @@ from prefect.client.schemas.objects import State
 from augment.errors import RecipeError, needs
 from finetune.recipe import FinetuneRecipe, method_of, read_finetune_recipe
 from flows.artifacts import artifact_key, linked, shown
-from flows.runs import Job, as_flow, by_hand
+from flows.runs import Ended, Job, as_flow, by_hand
 from flows.stages import Stages
 
 if TYPE_CHECKING:
@@ -110,7 +110,7 @@ def _lesson(recipe: FinetuneRecipe) -> Lesson:
     return Lesson(prepared, log.info)
 
 
-def _run(lesson: Lesson, stages: Stages, stop: threading.Event) -> tuple[Trained, str]:
+def _run(lesson: Lesson, stages: Stages, stop: threading.Event) -> Ended:
     from finetune.card import result_of
     from finetune.progress import Reached
     from finetune.train import train
@@ -120,10 +120,10 @@ def _run(lesson: Lesson, stages: Stages, stop: threading.Event) -> tuple[Trained
     stages.follow(lambda: reached.share, "Steps done, of those planned")
     done = train(prepared, tell=lesson.tell, watch=[*lesson.watch, reached], stop=stop, stage=stages)
     if done.already:
-        return done, f"trained before, and nothing is new; nothing was done: {done.path}"
+        return Ended(done, f"trained before, and nothing is new; nothing was done: {done.path}")
     if stages.progress():
         _report(_name(prepared.recipe), done)
-    return done, f"{result_of(done.record)} {done.path}"
+    return Ended(done, f"{result_of(done.record)} {done.path}")
 
 
 def _report(name: str, done: Trained) -> None:

@@ -33,20 +33,28 @@ Plan = TypeVar("Plan")
 
 
 @dataclass(frozen=True)
+class Ended:
+    """What a verb's work came to: what it made, and the run's last message, or what it `lacks` to be whole."""
+
+    done: Any
+    message: str = ""
+    lacks: AugmentError | None = None
+
+
+@dataclass(frozen=True)
 class Job(Generic[Plan]):
     """What a verb does with a recipe: `plan` decides everything, `run` carries it out.
 
     `first` and `whole` are the names of the tasks that plan and that hold one try; their first word is their kind.
-    `run` gets the plan, who runs its stages, and the event that asks it to end, and gives what it made and the run's
-    last message; `halt` is what else asks it to end. `kept` says what a run that was ended does not lose, and `waits`
-    what its end waits for.
+    `run` gets the plan, who runs its stages, and the event that asks it to end; `halt` is what else asks it to end.
+    `kept` says what a run that was ended does not lose, and `waits` what its end waits for.
     """
 
     name: str
     first: str
     whole: str
     plan: Callable[[], Plan]
-    run: Callable[[Plan, Stages, threading.Event], tuple[Any, str]]
+    run: Callable[[Plan, Stages, threading.Event], Ended]
     kept: str
     waits: str
     halt: Callable[[Plan], None] = lambda _: None
@@ -93,10 +101,14 @@ def _once(job: Job[Any], hand: _Hand | None) -> State[Any]:
     plan = stages(job.first, lambda: hand.plan if hand is not None else job.plan())
     stop = hand.stop if hand is not None else threading.Event()
     with _on_sigterm((hand and hand.drain) or _drains(job, plan, stop)):
-        done, message = job.run(plan, stages, stop)
+        ended = job.run(plan, stages, stop)
     if hand is not None:
-        hand.done = done
-    return Completed(message=message)
+        hand.done = ended.done
+    if ended.lacks is None:
+        return Completed(message=ended.message)
+    if hand is None:
+        raise ended.lacks
+    return Failed(message=str(ended.lacks))
 
 
 def by_hand(flow: Flow[..., Any], recipe: BaseModel, plan: Any, stop: threading.Event, kept: str) -> Any:

@@ -110,9 +110,10 @@ class Stages:
         failed: list[BaseException] = []
         one = _work.with_options(name=kind, task_run_name=_literal(name))
         after = [self._last] if self._last else None
-        self._last = one(lambda: result.append(work()), failed, _users, return_state=True, wait_for=after)
-        if failed:
+        last = one(lambda: result.append(work()), failed, _users, return_state=True, wait_for=after)
+        if failed:  # what comes after it, if anything does, does not wait for it
             raise failed[0]
+        self._last = last
         self.show()
         return result[0]
 

@@ -18,7 +18,7 @@ from augment.plan import Plan
 from augment.recipe import verb_of
 from augment.registry import closest
 from augment.summary import Tally
-from flows import curation, finetune
+from flows import curation, finetune, loop
 from flows.image import image
 from flows.paired import paired
 from flows.text import text
@@ -46,6 +46,7 @@ VERBS = {
     "image": _curation(image),
     "paired": _curation(paired),
     "finetune": Verb(finetune.finetune, finetune.to_serve, finetune.train_by_hand, "{adapter} on {base} from {data}"),
+    "loop": Verb(loop.loop, loop.to_serve, loop.loop_by_hand, "{rounds} × augment, train and sit the exam"),
 }
 
 

@@ -9,13 +9,17 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from augment.options import print_json
+from augment.running import flow_of
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from finetune.loop.planned import Planned
     from finetune.loop.run import Looped
 
 
 def loop(
+    context: typer.Context,
     recipe: Annotated[Path, typer.Option(help="A TOML file with a table for each stage.")],
     set_: Annotated[
         list[str] | None, typer.Option("--set", help="Another value: text.n=2x, adapters.0.rank=4, evaluate.judge=….")
@@ -27,6 +31,10 @@ def loop(
         str | None, typer.Option(help="With --dry-run: the GPU whose times are told: H100. [default: this machine's]")
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print the record as JSON.")] = False,
+    prefect: Annotated[
+        bool | None,
+        typer.Option("--prefect/--no-prefect", help="As a Prefect flow. [default: when $PREFECT_API_URL is set]"),
+    ] = None,
 ) -> None:
     """From seeds to adapters that are measured: augment, train, sit the exam, and again where it was weakest.
 
@@ -60,7 +68,7 @@ def loop(
         for line in lines_of(stages, gpu):
             typer.echo(line)
         return
-    done = _watched(plan)
+    done = _watched(plan, flow_of(context, "loop", prefect))
     if json:
         print_json({**done.record, "path": str(done.path), "failed": [list(each) for each in done.failed]})
     else:
@@ -79,7 +87,7 @@ def _again() -> str:
     return f"augment {shlex.join(sys.argv[1:])}"
 
 
-def _watched(plan: Planned) -> Looped:
+def _watched(plan: Planned, flow: Callable[..., Looped] | None) -> Looped:
     from rich.console import Console
 
     from augment.stopping import stoppable
@@ -89,7 +97,7 @@ def _watched(plan: Planned) -> Looped:
 
     console, halt = Console(stderr=True), Halt()
     with stoppable(console, halt, "the stage under way", lambda: "finished stages are kept"):
-        return run(plan, shown=OnConsole(console), halt=halt)
+        return (flow or run)(plan, shown=OnConsole(console), halt=halt)
 
 
 def _report(done: Looped) -> None:

@@ -11,6 +11,7 @@ import polars as pl
 from augment.errors import RecipeError
 from augment.plan import Plan, make_plan
 from augment.recipe import Recipe
+from augment.resolved import resolved
 from finetune.evaluation.exam import open_exam, read_exam_card
 from finetune.loop.recipe import LoopRecipe
 from finetune.model import open_base
@@ -74,11 +75,7 @@ def planned(recipe: LoopRecipe, file: Path | None = None) -> Planned:
         AugmentError: a name, key or value is wrong, or a source, an exam or the base cannot be found.
     """
     out = recipe.folder
-    text = text_of(recipe, out / "round-1" / "text", {})
-    names = recipe.names()
-    for number, name in enumerate(names):
-        method_of(recipe.training(number, out / "round-1" / "text", out / name), "chat")
-    recipe.pretraining()
+    text = checked(recipe)
     if recipe.pretrain is None:
         open_base(recipe.base)
     for modality in PICTURED:
@@ -93,7 +90,26 @@ def planned(recipe: LoopRecipe, file: Path | None = None) -> Planned:
         raise RecipeError(
             f"rounds = {recipe.rounds} are steered by validation rows, and there is none; raise validation"
         )
-    return Planned(recipe, file, out, tuple(names), first, _exam(recipe, first))
+    return Planned(recipe, file, out, tuple(recipe.names()), first, _exam(recipe, first))
+
+
+def checked(recipe: LoopRecipe) -> Recipe:
+    """The first round's text augmentation, once the names and keys of all tables are known to be right.
+
+    Raises:
+        RecipeError: one is wrong.
+    """
+    out = recipe.folder
+    text = text_of(recipe, out / "round-1" / "text", {})
+    resolved(text)
+    for number, name in enumerate(recipe.names()):
+        method_of(recipe.training(number, out / "round-1" / "text", out / name), "chat")
+    for modality in PICTURED:
+        if getattr(recipe, modality) is not None:
+            resolved(recipe.pictures(out / modality, modality)[0])
+    recipe.evaluation(None, [], out)
+    recipe.pretraining()
+    return text
 
 
 def text_of(recipe: LoopRecipe, out: Path, n_by_label: Mapping[str, str]) -> Recipe:

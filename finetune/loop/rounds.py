@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from augment.errors import AugmentError, Interrupted
+from augment.errors import AugmentError, EngineError, Interrupted
 from augment.export import export
 from augment.images.exports.write import Exported
 from augment.pipeline import Stage
@@ -35,6 +35,7 @@ class Rounds:
     shown: Shown
     halt: Halt
     failed: list[tuple[str, str]] = field(default_factory=list)
+    away: bool = False
 
     def attempt(self, name: str, work: Callable[[], T], told: Callable[[T], tuple[str, bool]]) -> T | None:
         """What a stage came to; None where it cannot be done, which leaves what does not hang on it to be done."""
@@ -46,6 +47,7 @@ class Rounds:
             raise
         except AugmentError as error:
             self.failed.append((name, str(error)))
+            self.away = self.away or isinstance(error, EngineError)
             self.shown.failed(name, str(error))
             return None
         self.shown.end(name, *told(done))

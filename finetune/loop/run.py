@@ -35,12 +35,14 @@ PAGE = "report.html"
 class Looped:
     """What a loop came to. `record` is what loop.json holds; `failed` are the stages that could not be done, and why.
 
-    With none failed the loop is finished, and the same call does nothing again.
+    With none failed the loop is finished, and the same call does nothing again. `away` tells that a server refused or
+    did not answer, so that the same call may come further later.
     """
 
     path: Path
     record: dict[str, Any]
     failed: tuple[tuple[str, str], ...]
+    away: bool = False
 
 
 def loop(
@@ -78,7 +80,7 @@ def loop(
             (planned.out / MANIFEST).unlink()
         elif rounds and not same:
             work.staged("report", lambda: _page(planned, rounds), lambda done: (str(done), False))
-        return Looped(planned.out, record, failed)
+        return Looped(planned.out, record, failed, work.away)
 
 
 @contextmanager
