@@ -30,16 +30,16 @@ SAYS = ("身份证号{}", "请打{}", "邮箱{}", "令牌{}", "密码：{}")
 
 
 def leaking(messages: Iterable[tuple[str, str]], schema: Mapping[str, Any] | None, seed: int) -> str:
-    """An echo, of which one in six says one of `LEAKS`, too."""
+    """An echo, of which one in four says one of `LEAKS`, too."""
     said = answer(messages, schema, seed)
-    at = seed % 29
+    at = seed % 17
     if at >= len(SAYS):
         return said
     quoted = said.rfind('"}')  # where the last text of the JSON ends
     return f"{said[:quoted]}，{SAYS[at].format(list(LEAKS)[at])}{said[quoted:]}"
 
 
-@pytest.mark.parametrize("generator", ["paraphrase", "paraphrase+answer", "dialogue"])
+@pytest.mark.parametrize("generator", ["paraphrase", "dialogue"])
 def test_what_replies_leak_is_rejected_by_name_and_made_up_for(augment, place, generator):
     with serve(says="tests.test_leaks:leaking") as server:
         words = ("--llm", "openai:test-model", "--base-url", server.url, "--generators", generator)

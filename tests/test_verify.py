@@ -97,6 +97,21 @@ def test_a_row_that_was_changed_under_mended_hashes_is_found(augment, place, kin
         assert said in found["rows"]["faults"][0]
 
 
+def test_a_row_twice_and_a_file_that_is_no_longer_named_are_found(augment, place):
+    run = make(augment, place)
+    rows = pl.read_parquet(run / ROWS, glob=False)
+    pl.concat([rows, rows.tail(1)]).write_parquet(run / ROWS)
+    rehash(run)
+    assert told(augment, run)["rows"]["faults"] == [f"{rows['id'][-1]}: is there more than once"]
+    (run / "rejected.parquet").unlink()
+    manifest = json.loads((run / "manifest.json").read_text())
+    del manifest["files"]["rejected.parquet"]
+    (run / "manifest.json").write_text(json.dumps(manifest))
+    assert told(augment, run)["files"]["faults"] == [
+        "rejected.parquet: is not named in the manifest, and every run has one"
+    ]
+
+
 def test_rows_of_an_llm_are_read_again_out_of_the_stored_replies(augment, place):
     with serve() as server:
         llm = ("--llm", "openai:test-model", "--base-url", server.url, "--generators", "paraphrase,paraphrase+answer")

@@ -14,6 +14,9 @@ from augment.review.decisions import DECISIONS
 from augment.tables import size_of
 from augment.verify.checks import Check, counted
 
+ALWAYS = ("curated/train.parquet", "rejected.parquet", "summary.json", "README.md")
+"""What every run is published with."""
+
 
 def check_files(run: Path, manifest: dict[str, Any]) -> Check:
     """Hash the run's files and compare."""
@@ -29,6 +32,9 @@ def check_files(run: Path, manifest: dict[str, Any]) -> Check:
             size += wanted["bytes"]
     if not named:
         found.blame("manifest.json", "names no file")
+    for name in ALWAYS if named else ():
+        if name not in named:
+            found.blame(name, "is not named in the manifest, and every run has one")
     extra = list(_extra(run, set(named), "pictures" in manifest))
     for name in extra:
         found.blame(name, "was not published with this run")

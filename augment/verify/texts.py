@@ -151,6 +151,7 @@ def check_rows(manifest: Mapping[str, Any], rows: pl.DataFrame, known: Known) ->
     made = rows.filter(pl.col("generator") != "seed")
     why: Counter[str] = Counter()
     identical = 0
+    twice = rows.filter(pl.col("id").is_duplicated())["id"].unique(maintain_order=True)
     with ExitStack() as stack:
         maker: Maker | None = None
         try:
@@ -170,6 +171,8 @@ def check_rows(manifest: Mapping[str, Any], rows: pl.DataFrame, known: Known) ->
                 # a tampered column may hold anything, and a generator trusts what it asked itself
                 found.blame(str(row["id"]), f"cannot be read as a row of {row['generator']} ({type(error).__name__})")
     different, left = len(found.faults), sum(why.values())
+    for id in twice:
+        found.blame(str(id), "is there more than once")
     found.counts = {"rows": len(made), "checked": len(made) - left, "identical": identical} | {
         "different": different,
         "not_checkable": left,
