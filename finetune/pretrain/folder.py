@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Set
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -65,7 +65,7 @@ def finished(out: Path, identity: str) -> dict[str, Any] | None:
     return record if whole else None
 
 
-def clear(out: Path, keep: Mapping[str, Any]) -> None:
+def clear(out: Path, keep: Set[str]) -> None:
     """Remove what another pre-training left; the files named in `keep` stay."""
     for each in sorted(out.iterdir(), key=lambda path: path.name != MANIFEST):  # without it nothing counts as finished
         if each.name not in (LOCK, HOLDER, *keep):

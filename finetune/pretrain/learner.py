@@ -160,7 +160,9 @@ def made(recipe: PretrainRecipe, tokenizer: PreTrainedTokenizerBase) -> Qwen3For
     )
     with torch.random.fork_rng(devices=()):
         torch.manual_seed(recipe.seed)
-        model = Qwen3ForCausalLM(config)
+        model: Qwen3ForCausalLM = Qwen3ForCausalLM(config).to(torch.float32)  # type: ignore[arg-type]
     ends = [tokenizer.eos_token_id, tokenizer.convert_tokens_to_ids(TURN_END)]
-    model.generation_config = GenerationConfig(eos_token_id=ends, pad_token_id=tokenizer.pad_token_id)
-    return model.float().train()
+    pad = tokenizer.pad_token_id
+    model.generation_config = GenerationConfig(eos_token_id=ends, pad_token_id=pad)  # type: ignore[no-untyped-call]
+    model.train()
+    return model

@@ -48,7 +48,7 @@ class Measure:
     def told(self, before: float, after: float) -> dict[str, Any]:
         """The record: nats per token before, after and of counting, and bits per byte, alike for all tokenizers."""
         tokens = sum(map(len, self._documents))
-        size = sum(len(self.tokenizer.decode(each[:-1]).encode()) for each in self._documents)
+        size = sum(len(str(self.tokenizer.decode(each[:-1])).encode()) for each in self._documents)
         bits = tokens / size / float(np.log(2))
         losses = {"before": before, "after": after, "unigram": self.unigram}
         return {

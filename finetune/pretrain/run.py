@@ -93,7 +93,7 @@ def _trained(
     quiet()
     checkpoint = out / CHECKPOINT
     mine = identity_in(checkpoint) == identity
-    clear(out, {CHECKPOINT} if mine else {})
+    clear(out, {CHECKPOINT} if mine else set())
     with _threads(THREADS):
         lessons = lessons_of(rows, recipe.variants, recipe.seed)
         tokenizer = tokenizer_of(wordings(lessons), recipe.vocabulary)

@@ -24,7 +24,7 @@ def tokenizer_of(texts: Iterable[str], vocabulary: int) -> PreTrainedTokenizerFa
         show_progress=False,
     )
     bare.train_from_iterator(texts, trainer)
-    made = PreTrainedTokenizerFast(tokenizer_object=bare, eos_token=END, pad_token=PAD)
+    made = PreTrainedTokenizerFast(tokenizer_object=bare, eos_token=END, pad_token=PAD)  # type: ignore[no-untyped-call]
     made.add_special_tokens({"additional_special_tokens": [TURN, TURN_END]})
     made.chat_template = CHATML
     return made
