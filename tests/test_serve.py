@@ -339,6 +339,8 @@ def test_what_cannot_be_served_is_one_line_and_nothing_is_registered(prefect, pl
     for name, key in (("taught", 'out = "mine"'), ("adapter", 'adapter = "nlor"'), ("nobase", 'base = ""')):
         lines = ['verb = "finetune"', 'data = "sample"', *(['base = "b"'] if name != "nobase" else []), key]
         (place / f"{name}.toml").write_text("\n".join([*lines, "[schedule]", cron]) + "\n")
+    loop = ['verb = "loop"', "[text]", 'source = "sample"', "[finetune]", 'base = "b"', "[[adapters]]"]
+    (place / "loop.toml").write_text("\n".join([*loop, 'adapter = "nlor"', "[schedule]", cron]) + "\n")
     cases: list[tuple[list[str], str]] = [
         ([], "no recipe to serve"),
         ([fine, files["untimed"]], "untimed.toml does not say when to run"),
@@ -354,6 +356,7 @@ def test_what_cannot_be_served_is_one_line_and_nothing_is_registered(prefect, pl
         ([fine, "taught.toml"], "out = 'mine' holds one training"),
         ([fine, "adapter.toml"], "no adapter called 'nlor'; did you mean nlora"),
         ([fine, "nobase.toml"], "no base given"),
+        ([fine, "loop.toml"], "no adapter called 'nlor'; did you mean nlora"),
         ([fine, "missing.toml"], "no recipe file missing.toml"),
         ([fine, "--watch", "carrier-pigeon://loft"], "carrier-pigeon"),
     ]
