@@ -180,8 +180,7 @@ def _arguments(prepared: Prepared) -> TrainingArguments:
             warmup_steps=round(recipe.warmup * forecast.steps),
             weight_decay=recipe.weight_decay,
             bf16=prepared.dtype == torch.bfloat16,
-            activation_checkpointing=recipe.gradient_checkpointing,
-            activation_checkpointing_kwargs={"use_reentrant": False} if recipe.gradient_checkpointing else None,
+            **_checkpointing(recipe.gradient_checkpointing),
             logging_steps=recipe.log_every,
             logging_first_step=True,
             logging_nan_inf_filter=False,
@@ -210,6 +209,13 @@ def _arguments(prepared: Prepared) -> TrainingArguments:
     except ValueError as error:
         told = f"{error}".partition("\n")[0]
         raise FinetuneError(f"Trainer refuses these settings: {told}; look at --set training and --report-to") from None
+
+
+def _checkpointing(on: bool) -> dict[str, Any]:
+    """What Trainer is told of gradient checkpointing, which some versions of it call activation checkpointing."""
+    fields = TrainingArguments.__dataclass_fields__
+    name = "activation_checkpointing" if "activation_checkpointing" in fields else "gradient_checkpointing"
+    return {name: on, f"{name}_kwargs": {"use_reentrant": False} if on else None}
 
 
 def _restore(trainer: AdapterTrainer, checkpoint: Path) -> None:
