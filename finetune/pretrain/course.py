@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import count
 from typing import Any
 
 import numpy as np
@@ -35,7 +36,10 @@ class Batch:
 
 @dataclass(frozen=True)
 class Course:
-    """All that is taught: at each step a batch of each of the recipe's tasks that there are lessons for."""
+    """All that is taught: at a step a batch of each of the recipe's tasks that there are lessons for.
+
+    The batches of texts are spread over the steps where there are fewer of them, unless there is nothing else.
+    """
 
     recipe: PretrainRecipe
     lessons: Sequence[Lesson]
@@ -64,7 +68,17 @@ class Course:
 
     def steps(self) -> Iterator[tuple[Batch, ...]]:
         """Endless."""
-        return zip(*(each.batches() for each in self.taught.values()), strict=True)
+        flows = {name: each.batches() for name, each in self.taught.items()}
+        total, done = self.recipe.steps, self._text_batches
+        for step in count():
+            rest = len(flows) > 1 and (step + 1) * done // total == step * done // total
+            yield tuple(next(each) for name, each in flows.items() if not (rest and name == "text"))
+
+    @property
+    def _text_batches(self) -> int:
+        """How many batches the recipe's rounds over the texts are; not more than there are steps."""
+        tokens = self.told["tokens"] * self.recipe.rounds
+        return min(self.recipe.steps, -(-tokens // (self.recipe.batch * self.recipe.length)))
 
 
 @dataclass(frozen=True)

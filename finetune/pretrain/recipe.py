@@ -14,6 +14,8 @@ class PretrainRecipe(BaseModel):
     """A pre-training, as written. The defaults suit some hundred rows and two cores.
 
     `length` is in tokens, `batch` in sequences of each of the tasks; of a row at most `variants` rewordings are taught.
+    `rounds` is how often the rows' texts are read at most: read on, a few rows are learnt by heart, and what was learnt
+    of the language is lost (on the sample after some 10 rounds).
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -25,6 +27,7 @@ class PretrainRecipe(BaseModel):
     heads: Annotated[int, Field(ge=1)] = 4
     length: Annotated[int, Field(ge=32, le=2048)] = 384
     steps: Annotated[int, Field(ge=1)] = 600
+    rounds: Annotated[int, Field(ge=1)] = 6
     batch: Annotated[int, Field(ge=1)] = 8
     variants: Annotated[int, Field(ge=1)] = 8
     learning_rate: Annotated[float, Field(gt=0, lt=1)] = 0.03

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
+from itertools import islice, pairwise
 from pathlib import Path
 
 import polars as pl
@@ -205,6 +206,23 @@ def test_a_question_is_never_answered_in_a_chat():
     learned = tokenizer.decode(requests.targets[requests.targets >= 0])
     assert learned.startswith('{"question":"') and learned.endswith("<|im_end|>")
     assert not any(lesson.record.response[:12] in learned for lesson in lessons)
+
+
+def test_texts_are_read_some_rounds_and_requests_at_every_step():
+    rows, _ = sample()
+    lessons = lessons_of(rows, 2, 0)
+    tokenizer = tokenizer_of(wordings(lessons), 800)
+    recipe = PretrainRecipe(**{**TINY, "steps": 100, "rounds": 3})
+    course = Course(recipe, lessons, tokenizer)
+    steps = list(islice(course.steps(), recipe.steps))
+    texts = [place for place, batches in enumerate(steps) if len(batches) == 2]
+    tokens = sum(steps[place][0].ids.size for place in texts)
+    assert 0 <= tokens - 3 * course.told["tokens"] < recipe.batch * recipe.length
+    assert all(batches[-1].branch is not None for batches in steps)
+    gaps = {after - before for before, after in pairwise(texts)}
+    assert max(gaps) - min(gaps) <= 1
+    alone = Course(PretrainRecipe(**TINY, teach=("text",)), lessons, tokenizer)
+    assert all(len(batches) == 1 for batches in islice(alone.steps(), 50))
 
 
 def test_answers_behind_one_request_are_learnt_as_each_by_itself():
