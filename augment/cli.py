@@ -12,6 +12,7 @@ import typer
 from augment.doctor.commands import doctor
 from augment.errors import AugmentError, RecipeError
 from augment.filtering.commands import compare_thresholds, filter
+from augment.help import Verb, Verbs
 from augment.options import pairs, print_json
 from augment.places import RUNS
 from augment.report.commands import report
@@ -28,11 +29,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 app = typer.Typer(
+    cls=Verbs,
     add_completion=False,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     help="Turn a small dataset into a larger, cleaner one that trains a better adapter.",
+    epilog="\b\nExample:\n  augment text --source sample --n 5x",
 )
 
 
@@ -68,10 +71,10 @@ def _flow(verb: str) -> Callable[..., Any]:
 
 
 for command in verbs():
-    app.command()(command)
+    app.command(cls=Verb)(command)
 
 
-@app.command()
+@app.command(cls=Verb)
 def serve(
     recipes: Annotated[list[Path] | None, typer.Argument(help="Recipe files, each with its [schedule].")] = None,
     recipe: Annotated[Path | None, typer.Option(help="The same, for one.")] = None,
@@ -95,13 +98,13 @@ def serve(
     serve_them(files, {"cron": cron, "timezone": timezone, "watch": watch}, alert)
 
 
-app.command("compare-thresholds")(compare_thresholds)
+app.command("compare-thresholds", cls=Verb)(compare_thresholds)
 for verb in (loop, filter, commands.finetune, evaluate, lift, subject, report, review, verify, doctor):
-    app.command()(verb)
+    app.command(cls=Verb)(verb)
 app.add_typer(commands.adapter, name="adapter")
 
 
-@app.command()
+@app.command(cls=Verb)
 def sources(
     name: Annotated[str | None, typer.Argument(help="A card, a file or folder, or owner/name.")] = None,
     split: Annotated[str | None, typer.Option(help="train or exam: with --out, which rows to write.")] = None,
@@ -128,9 +131,12 @@ def sources(
     typer.echo(catalogue.write_rows(source, split or "train", out))
 
 
-@app.command("list")
+@app.command("list", cls=Verb)
 def list_() -> None:
-    """List every generator, filter, engine, adapter, objective, perturbation and scorer."""
+    """List every generator, filter, engine, adapter, objective, perturbation and scorer.
+
+    Example: augment list
+    """
     import filters
     from augment import engines, generators
     from finetune import adapters, objectives, perturbations, scorers
@@ -142,7 +148,7 @@ def list_() -> None:
             typer.echo(f"  {name:<15} {line}")
 
 
-@app.command()
+@app.command(cls=Verb)
 def explain(
     id: Annotated[str, typer.Argument(help="A row's id, or its first characters.")],
     run: Annotated[Path | None, typer.Option(help="The run folder. [default: the newest that has the row]")] = None,
@@ -176,7 +182,7 @@ def _print_part(title: str, value: Any) -> None:
         typer.echo(f"{title}: {value}")
 
 
-@app.command()
+@app.command(cls=Verb)
 def runs(
     runs: Annotated[Path, typer.Option(help="The folder that holds the run folders.")] = RUNS,
     json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
@@ -196,7 +202,7 @@ def runs(
         print_runs(found, runs, Console())
 
 
-@app.command()
+@app.command(cls=Verb)
 def diff(
     old: Annotated[str, typer.Argument(help="A run folder, or a run's name.")],
     new: Annotated[str, typer.Argument(help="The run to compare it with.")],
@@ -207,7 +213,7 @@ def diff(
     """Say what changed between two runs.
 
     Rows added, removed and changed, and how labels, lengths, scores, generators and rejections shifted. Example:
-    augment diff sample-1a2b3c4d sample-5e6f7a8b
+    augment diff runs/sample-1a2b3c4d runs/sample-5e6f7a8b
     """
     from augment.diff import compare
     from augment.runs import run_folder
@@ -223,7 +229,7 @@ def diff(
     print_diff(found, Console())
 
 
-@app.command()
+@app.command(cls=Verb)
 def export(
     run: Annotated[Path, typer.Argument(help="A run folder.")],
     format: Annotated[

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from augment.errors import RecipeError
+from augment.help import Verb
 from augment.options import pairs, print_json, settings
 from augment.running import flow_of
 
@@ -82,7 +83,7 @@ def finetune(
     """Train an adapter on a dataset.
 
     Killed at any moment, the same command goes on where it was. Several GPUs: torchrun -m augment finetune … Example:
-    augment finetune --base Qwen/Qwen3-0.6B --data runs/sample-1a2b3c4d --adapter nlora --rank 16
+    augment finetune --base Qwen/Qwen3-0.6B --data runs/sample-1a2b3c4d --adapter nlora --rank 16 --out adapters/mine
     """
     from augment.errors import needs
     from finetune.recipe import read_finetune_recipe
@@ -189,14 +190,14 @@ def _report(trained: Trained) -> None:
     typer.echo(trained.path)
 
 
-@adapter.command()
+@adapter.command(cls=Verb)
 def info(
     folder: Folder,
     json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
 ) -> None:
     """Say what is in an adapter's folder.
 
-    Example: augment adapter info adapters/Qwen3-0.6B-nlora-1a2b3c4d
+    Example: augment adapter info adapters/mine
     """
     from augment.errors import needs
 
@@ -214,7 +215,7 @@ def info(
         typer.echo(f"{key}: {f'{text:,}' if isinstance(text, int) and not isinstance(text, bool) else text}")
 
 
-@adapter.command()
+@adapter.command(cls=Verb)
 def export(
     folder: Folder,
     out: Annotated[Path, typer.Option(help="The folder for the plain LoRA.")],
@@ -239,7 +240,7 @@ def export(
     typer.echo(done.path)
 
 
-@adapter.command()
+@adapter.command(cls=Verb)
 def merge(
     folder: Folder,
     out: Annotated[Path, typer.Option(help="The folder for the whole model.")],

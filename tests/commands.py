@@ -39,6 +39,7 @@ STAND_INS = {
     "vllm:Qwen/Qwen3-8B": "openai:Qwen3-8B",
     "Qwen/Qwen3-0.6B": "{base}",
     "diffusers:Tongyi-MAI/Z-Image": "diffusers:{painter} --accept-licence --size 64 --steps 2",
+    "diffusers:Tongyi-MAI/Z-Image --out subjects/cup": "diffusers:{painter} --accept-licence --size 64 --steps 2 --no-prior --out subjects/cup",
     "diffusers:MODEL": "diffusers:{painter} --accept-licence --size 64 --steps 2 --prior-images 2 --prior-steps 2",
     "http://localhost:8000/v1": "{server}",
     "http://localhost:8091/v1": "{paints}",
@@ -46,14 +47,13 @@ STAND_INS = {
     "https://hooks.example.org/augment": "http://127.0.0.1:9/augment",
     "path/to/csv": "{chbench}",
     "review runs/sample-558a40b4 --publish": "review {other} --publish",
-    "review sample-1a2b3c4d --publish": "review {other} --publish",
+    "review runs/sample-1a2b3c4d --publish": "review {other} --publish",
     "verify RUN": "verify {pictures}",
-    "verify sample-images-1a2b3c4d": "verify {pictures}",
     "explain ID": "explain {row}",
     "explain 1a2b3c4d": "explain {row}",
     "runs/OLD runs/NEW": "runs/sample-558a40b4 {other}",
-    "sample-1a2b3c4d sample-5e6f7a8b": "sample-558a40b4 {other}",
-    "sample-1a2b3c4d": "sample-558a40b4",
+    "runs/sample-1a2b3c4d": "runs/sample-558a40b4",
+    "runs/sample-5e6f7a8b": "{other}",
     "adapters/mine": "mine",
     "--workers 8": "--workers 2",
 }
@@ -249,6 +249,8 @@ def write_files(place: Path) -> None:
     write_answers(place / "answers.csv")
     (place / "questions").mkdir()
     (place / "questions/first.csv").write_text((place / "questions.csv").read_text())
+    (place / "flows").mkdir()
+    (place / "flows/recipes").symlink_to(ROOT / "flows/recipes")
     for name in ("nightly", "clinic", "manners"):
         (place / f"{name}.toml").write_text(card(f"{name}.toml"))
     (place / "weekly.toml").write_text('source = "questions"\nn = "1x"\n\n[schedule]\ncron = "0 3 * * 0"\n')

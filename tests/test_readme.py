@@ -23,6 +23,7 @@ from tests.commands import (
     readme,
     readme_commands,
 )
+from tests.test_help import SHOWN
 
 COMMANDS = readme_commands()
 TIME = re.compile(r"[\d.]+ s:")
@@ -55,10 +56,9 @@ def test_the_lists_of_what_is_not_run_and_of_what_stands_in_have_nothing_that_is
     lines = [each.line for each in COMMANDS]
     for pattern in NOT_RUN:
         assert any(re.fullmatch(pattern, line) for line in lines), pattern
-    told = " ".join([*lines, *(value for each in COMMANDS for _, value in each.exported)])
-    assert [
-        each for each in STAND_INS if each not in told and "1a2b3c4d" not in each and "adapters/mine" not in each
-    ] == []
+    exported = [value for each in COMMANDS for _, value in each.exported]
+    told = " ".join([*lines, *exported, *(example for _, example in SHOWN)])
+    assert [each for each in STAND_INS if each not in told] == []
 
 
 def test_a_line_without_a_stand_in_fails(stage):
@@ -91,7 +91,6 @@ def test_the_rows_that_the_readme_shows_come_out(stage):
 @pytest.mark.parametrize(
     ("room", "line", "begins"),
     [
-        ("", f"augment compare-thresholds {RUN} near_dup.threshold 0.5 0.6", "640 rows"),
         ("filters", f"augment compare-thresholds {RUN} near_dup.threshold 0.5 0.6", "640 rows"),
         ("", f"augment verify {RUN}", "files"),
         ("augment", f"augment verify {RUN} --rescore all", "files"),

@@ -34,7 +34,7 @@ def filter(
     """Sift a run anew, or any dataset; nothing is generated, and a score is made again only where what made it changed.
 
     Writes what is kept, what is not and why, as a run folder. Example:
-    augment filter sample-1a2b3c4d --set near_dup.threshold=0.8
+    augment filter runs/sample-1a2b3c4d --set near_dup.threshold=0.8
     """
     from rich.console import Console
 
@@ -67,7 +67,7 @@ def compare_thresholds(
 ) -> None:
     """Say what other thresholds would keep, with the rows at the edge; nothing is written.
 
-    Example: augment compare-thresholds sample-1a2b3c4d near_dup.threshold 0.6 0.7 0.8
+    Example: augment compare-thresholds runs/sample-1a2b3c4d near_dup.threshold 0.6 0.7 0.8
     """
     from rich.console import Console
 

@@ -22,7 +22,7 @@ def report(
     """Write one HTML page: what happened, the data, what was dropped, every row, training and evaluation.
 
     It needs no network and no server. What belongs to a run under adapters/, evaluations/ and lifts/ is found and
-    shown. Several runs are compared side by side. Example: augment report sample-1a2b3c4d
+    shown. Several runs are compared side by side. Example: augment report runs/sample-1a2b3c4d
     """
     from augment.errors import needs
 

@@ -44,8 +44,8 @@ def review(
 ) -> None:
     """Look at a sample of a run's rows, and let your verdict count.
 
-    Opens a page on this machine to accept, reject or edit rows, and tells how good the sift is. Example:
-    augment review sample-1a2b3c4d, then augment review sample-1a2b3c4d --publish
+    Opens a page on this machine to accept, reject or edit rows, and tells how good the sift is. Examples:
+    augment review runs/sample-1a2b3c4d; augment review runs/sample-1a2b3c4d --publish
     """
     from pathlib import Path
 

@@ -31,7 +31,7 @@ def verify(
     Every file has the size and the hash that it was published with, and no other is there. Texts are made again from
     their seeds, or read again out of the stored replies; every picture has its pixels, and some are drawn again.
     Exits with 1 where something differs, is missing or is too many.
-    Example: augment verify sample-images-1a2b3c4d
+    Example: augment verify runs/sample-1a2b3c4d
     """
     from augment.runs import run_folder
     from augment.verify.checks import verified

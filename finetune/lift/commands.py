@@ -53,7 +53,7 @@ def lift(
 
     Trains on few real rows, on the same rows repeated (equal compute), on them with their variants, and without each
     generator in turn, over random draws; tests on real rows that were not drawn. Example:
-    augment lift sample-1a2b3c4d --task classify --shots 5
+    augment lift runs/sample-1a2b3c4d
     """
     from augment.errors import RecipeError, needs
     from augment.registry import closest

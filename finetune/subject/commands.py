@@ -56,7 +56,7 @@ def subject(
     """Teach a diffusion model one thing, from a few pictures of it.
 
     What it learned is drawn by augment image --generators subject. Example:
-    augment subject --images photos/ --noun dog --engine diffusers:Tongyi-MAI/Z-Image --out subjects/rex
+    augment subject --images cup/ --noun cup --engine diffusers:Tongyi-MAI/Z-Image --out subjects/cup
     """
     from augment.errors import RecipeError, needs
     from finetune.subject.recipe import read_subject_recipe
