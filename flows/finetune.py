@@ -123,7 +123,7 @@ def _run(lesson: Lesson, stages: Stages, stop: threading.Event) -> Ended:
         return Ended(done, f"trained before, and nothing is new; nothing was done: {done.path}")
     if stages.progress():
         _report(_name(prepared.recipe), done)
-    return Ended(done, f"{result_of(done.record)} {done.path}")
+    return Ended(done, f"{result_of(done.record)} Adapter: {done.path}")
 
 
 def _report(name: str, done: Trained) -> None:

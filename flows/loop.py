@@ -123,7 +123,7 @@ def _run(begun: Begun, stages: Stages, _stop: threading.Event) -> Ended:
     _report(_name(begun.planned.recipe), done)
     if not done.failed:
         said = " ".join(line.replace("**", "").removeprefix("* ") for line in verdicts(done.record) if line)
-        return Ended(done, f"{said} {done.path}")
+        return Ended(done, f"{said} Loop: {done.path}")
     told = "; ".join(f"{name}: {why}" for name, why in done.failed)
     kind = EngineError if done.away else RunError  # the one may be gone the next time, the other will not
     return Ended(done, lacks=kind(f"{told}; the rest is in {done.path}"))

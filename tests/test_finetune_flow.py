@@ -58,7 +58,9 @@ def test_a_flow_trains_the_same_adapter_and_says_the_same(flown, augment, place)
 
 def test_prefect_shows_the_stages_the_progress_the_losses_and_where_the_adapter_is(flown, prefect):
     assert (flown.run["name"], flown.run["state_name"]) == ("tiny nlora", "Completed")
-    assert re.match(r"Validation loss [\d.]+ before, [\d.]+ after 12 steps; .* mine$", flown.run["state"]["message"])
+    assert re.match(
+        r"Validation loss [\d.]+ before, [\d.]+ after 12 steps; .* Adapter: mine$", flown.run["state"]["message"]
+    )
     until(lambda: len(prefect.task_runs(flown.run["id"])) == 3)
     tasks = prefect.task_runs(flown.run["id"])
     assert [each["name"] for each in tasks] == ["prepare sample", "train mine", "publish mine"]
