@@ -23,14 +23,14 @@ class PretrainRecipe(BaseModel):
     teach: tuple[Literal["text", "paraphrase"], ...] = ("text", "paraphrase")
     vocabulary: Annotated[int, Field(ge=300)] = 3000
     hidden: Annotated[int, Field(ge=32)] = 128
-    layers: Annotated[int, Field(ge=1)] = 4
+    layers: Annotated[int, Field(ge=1)] = 2
     heads: Annotated[int, Field(ge=1)] = 4
-    length: Annotated[int, Field(ge=32, le=2048)] = 384
-    steps: Annotated[int, Field(ge=1)] = 600
-    rounds: Annotated[int, Field(ge=1)] = 6
-    batch: Annotated[int, Field(ge=1)] = 8
+    length: Annotated[int, Field(ge=32, le=2048)] = 400
+    steps: Annotated[int, Field(ge=1)] = 800
+    rounds: Annotated[int, Field(ge=1)] = 4
+    batch: Annotated[int, Field(ge=1)] = 2
     variants: Annotated[int, Field(ge=1)] = 8
-    learning_rate: Annotated[float, Field(gt=0, lt=1)] = 0.03
+    learning_rate: Annotated[float, Field(gt=0, lt=1)] = 0.04
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
 
     @model_validator(mode="after")

@@ -266,7 +266,7 @@ def test_a_loss_that_is_not_finite_ends_it():
     learner = Learner(recipe, tokenizer)
     with torch.no_grad():
         learner.model.model.norm.weight.fill_(float("inf"))
-    with pytest.raises(FinetuneError, match=r"the loss is nan at step 0; use a lower learning_rate than 0\.03"):
+    with pytest.raises(FinetuneError, match=r"the loss is nan at step 0; use a lower learning_rate than 0\.04"):
         learner.learn(next(Course(recipe, lessons, tokenizer).steps()))
 
 
