@@ -77,7 +77,7 @@ class Course:
     @property
     def _text_batches(self) -> int:
         """How many batches the recipe's rounds over the texts are; not more than there are steps."""
-        tokens = self.told["tokens"] * self.recipe.rounds
+        tokens: int = self.told["tokens"] * self.recipe.rounds
         return min(self.recipe.steps, -(-tokens // (self.recipe.batch * self.recipe.length)))
 
 

@@ -70,6 +70,7 @@ def pretrain(
     identity = identity_of(recipe, rows, held)
     with held_folder(out):
         if (record := finished(out, identity)) is not None:
+            (out / CHECKPOINT).unlink(missing_ok=True)  # its process was killed between the manifest and this
             return Pretrained(out, record, already=True)
         record = _trained(recipe, rows, held, out, identity, tell, stop or threading.Event())
     return Pretrained(out, record)

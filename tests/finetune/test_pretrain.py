@@ -124,6 +124,13 @@ def test_what_is_finished_is_not_made_again(tmp_path, once):
     assert {name: (once / name).stat().st_mtime_ns for name in whole(once)} == before
 
 
+def test_a_checkpoint_that_outlived_the_manifest_goes(tmp_path, once):
+    out = small(tmp_path / "base").path
+    (out / CHECKPOINT).write_bytes(weights(out))
+    assert small(out).already
+    assert whole(out) == whole(once)
+
+
 def test_other_rows_or_another_recipe_are_learnt_anew(tmp_path, once):
     out = tmp_path / "base"
     rows, _ = sample()
