@@ -14,8 +14,8 @@ class PretrainRecipe(BaseModel):
     """A pre-training, as written. The defaults suit some hundred rows and two cores.
 
     `length` is in tokens, `batch` in sequences of each of the tasks; of a row at most `variants` rewordings are taught.
-    `rounds` is how often the rows' texts are read at most: read on, a few rows are learnt by heart, and what was learnt
-    of the language is lost (on the sample after some 10 rounds).
+    `rounds` is how often the rows' texts are read at most: a few rows are soon learnt by heart, and the loss on others
+    rises (101 rows of the sample read 32 times: 8.5 nats per token, more than of counting tokens, 6.9).
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
