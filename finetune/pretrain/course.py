@@ -132,7 +132,7 @@ class Requests:
     def batches(self) -> Iterator[Batch]:
         """Endless: each round over the rows has another order, and each row another manner.
 
-        All rewordings of a row are learned behind one request, which are a third of the tokens of one by one. Half of the
+        All rewordings of a row are learned behind one request: a third of the tokens of one by one. Half of the
         requests have the schema in their words, as the engine `transformers` puts it, and half have not: where a
         decoder is held to it, it is not told.
         """

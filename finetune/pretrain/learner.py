@@ -30,8 +30,8 @@ WEIGHT = "weight"
 class Learner:
     """A Qwen3 in fp32 whose matrices learn by Muon (Jordan et al., 2024) and the rest, embeddings too, by AdamW.
 
-    On the sample's requests 200 steps of both led to a loss of 3.9, of AdamW alone (at 0.004, untuned) to 5.0. The learning rate rises over the first steps and
-    falls to 0 on a cosine.
+    On the sample's requests 200 steps of both led to a loss of 3.9, of AdamW alone (at 0.004, untuned) to 5.0. The
+    learning rate rises over the first steps and falls to 0 on a cosine.
     """
 
     def __init__(self, recipe: PretrainRecipe, tokenizer: PreTrainedTokenizerBase) -> None:
