@@ -70,6 +70,7 @@ NOT_RUN = {
     r"lm_eval .*": "takes a minute; tests/finetune/test_harness.py runs it",
     r"augment text .*--ray (auto|FIRST:6379) .*": "wants a Ray cluster; tests/test_executors.py starts one",
     r"ray start .*": "wants several machines",
+    r"augment loop --recipe flows/recipes/tiny-loop.toml": "takes minutes; tests/finetune/test_loop.py runs smaller ones",
     r"#SBATCH .*|head=.*|sleep 20|srun .*": "wants Slurm",
 }
 APART = {"serve": "serving ", "review": "http://127.0.0.1"}
