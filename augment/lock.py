@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -49,3 +51,25 @@ class Lock:
         """Let the next one have it."""
         (self.folder / HOLDER).unlink(missing_ok=True)
         self.held.release()
+
+
+@contextmanager
+def holding(folder: Path, check: Callable[[Path], None] = lambda _: None) -> Iterator[None]:
+    """`folder`, made where it is not there and held by this process while the block lasts.
+
+    `check` looks at what is in it before anything is written, and raises what it objects to.
+
+    Raises:
+        RunError: another process holds it, or it cannot be written to.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        check(folder)
+        lock = Lock.take(folder)
+    except OSError as error:
+        raise RunError(f"cannot write to {folder}: {error.strerror}; choose another --out") from None
+    try:
+        lock.sign()
+        yield
+    finally:
+        lock.release()

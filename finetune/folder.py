@@ -14,7 +14,7 @@ import torch
 from accelerate import PartialState
 
 from augment.errors import RunError
-from augment.lock import HOLDER, LOCK, Lock
+from augment.lock import HOLDER, LOCK, holding
 from augment.manifest import MANIFEST
 from finetune.prepare import Prepared
 from finetune.recipe import world_size
@@ -35,20 +35,11 @@ def folder_of(prepared: Prepared) -> Iterator[dict[str, Any] | None]:
         _meet()
         yield _record_in(out)
         return
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        _refuse_foreign(out)
-        lock = Lock.take(out)
-    except OSError as error:
-        raise RunError(f"cannot write to {out}: {error.strerror}; choose another --out") from None
-    try:
-        lock.sign()
+    with holding(out, _refuse_foreign):
         _make_room(prepared)
         done = _finished(prepared)
         _meet()
         yield done
-    finally:
-        lock.release()
 
 
 def _refuse_foreign(out: Path) -> None:

@@ -19,7 +19,7 @@ import polars as pl
 from augment import __version__
 from augment.engines.ask import Paid
 from augment.errors import RunError
-from augment.lock import HOLDER, LOCK, Lock
+from augment.lock import HOLDER, LOCK, holding
 from augment.manifest import MANIFEST, publish
 from augment.places import home
 from augment.replies import ReplyStore
@@ -56,13 +56,7 @@ def evaluate(sitting: Sitting, step: Callable[[str], None] = lambda _: None) -> 
         RunError: the folder is held by another process or holds something else.
     """
     out = sitting.out
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        lock = Lock.take(out)
-    except OSError as error:
-        raise RunError(f"cannot write to {out}: {error.strerror}; choose another --out") from None
-    try:
-        lock.sign()
+    with holding(out):
         done = _finished(sitting)
         if done is not None:
             return Evaluated(out, done, already=True)
@@ -83,8 +77,6 @@ def evaluate(sitting: Sitting, step: Callable[[str], None] = lambda _: None) -> 
         if sitting.judge is None:
             (out / JUDGED).unlink(missing_ok=True)  # of an evaluation that this one has replaced
         return Evaluated(out, record)
-    finally:
-        lock.release()
 
 
 def _finished(sitting: Sitting) -> dict[str, Any] | None:

@@ -14,7 +14,7 @@ import polars as pl
 
 from augment import __version__, manifest
 from augment.errors import RunError
-from augment.lock import HOLDER, LOCK, Lock
+from augment.lock import HOLDER, LOCK, holding
 from augment.manifest import MANIFEST
 from finetune.lift.card import lift_card
 from finetune.lift.figure import draw
@@ -31,18 +31,13 @@ def folder_of(out: Path, identity: str, overwrite: bool = False) -> Iterator[dic
     Raises:
         RunError: another process holds it, it holds something else, or it cannot be written to.
     """
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        if not _ours(out) and any(out.iterdir()):
-            raise RunError(f"{out} is not empty and not a lift's folder; choose another --out")
-        lock = Lock.take(out)
-    except OSError as error:
-        raise RunError(f"cannot write to {out}: {error.strerror}; choose another --out") from None
-    try:
-        lock.sign()
+    with holding(out, _refuse_foreign):
         yield _finished(out, identity, overwrite)
-    finally:
-        lock.release()
+
+
+def _refuse_foreign(out: Path) -> None:
+    if not _ours(out) and any(out.iterdir()):
+        raise RunError(f"{out} is not empty and not a lift's folder; choose another --out")
 
 
 def _ours(out: Path) -> bool:

@@ -8,15 +8,13 @@ report.html shows every row; manifest.json is written last.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from augment import __version__
 from augment.errors import RunError
-from augment.lock import LOCK, Lock
+from augment.lock import LOCK, holding
 from augment.manifest import MANIFEST, publish, settle
 from augment.pipeline import Directly, Stage
 from finetune.loop.card import loop_card
@@ -58,7 +56,7 @@ def loop(
         Interrupted: `halt` was called; the same call goes on.
     """
     shown = shown or Shown()
-    with _folder(planned.out):
+    with holding(planned.out, _refuse_foreign):
         work = Rounds(planned, stage or Directly(), shown, halt or Halt())
         _write_validation(planned)
         rounds: list[dict[str, Any]] = []
@@ -83,26 +81,10 @@ def loop(
         return Looped(planned.out, record, failed, work.away)
 
 
-@contextmanager
-def _folder(out: Path) -> Iterator[None]:
-    """The folder held by this process.
-
-    Raises:
-        RunError: another one holds it, or it is not a loop's.
-    """
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        ours = any((out / name).exists() for name in (LOCK, RECORD, VALIDATION))
-        if not ours and any(out.iterdir()):
-            raise RunError(f"{out} is not empty and no loop's folder; choose another --out")
-        lock = Lock.take(out)
-    except OSError as error:
-        raise RunError(f"cannot write to {out}: {error.strerror}; choose another --out") from None
-    try:
-        lock.sign()
-        yield
-    finally:
-        lock.release()
+def _refuse_foreign(out: Path) -> None:
+    ours = any((out / name).exists() for name in (LOCK, RECORD, VALIDATION))
+    if not ours and any(out.iterdir()):
+        raise RunError(f"{out} is not empty and no loop's folder; choose another --out")
 
 
 def _write_validation(planned: Planned) -> None:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Set
-from contextlib import contextmanager
+from collections.abc import Set
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ import polars as pl
 
 from augment import __version__
 from augment.errors import RunError
-from augment.lock import HOLDER, LOCK, Lock
+from augment.lock import HOLDER, LOCK
 from augment.manifest import MANIFEST, digest_of
 from augment.records import fingerprint
 from finetune.pretrain.lessons import made_with
@@ -30,26 +29,6 @@ def identity_of(recipe: PretrainRecipe, rows: pl.DataFrame, held: pl.DataFrame) 
     """Identity of what is learned and measured: the recipe, both frames' content, and how lessons are made."""
     frames = [frame.select(CONTENT).rows() for frame in (rows, held)]
     return fingerprint("pretrain", __version__, recipe.model_dump(mode="json"), *frames, *made_with())
-
-
-@contextmanager
-def held_folder(out: Path) -> Iterator[None]:
-    """`out`, made and held by this process.
-
-    Raises:
-        RunError: another process holds it, it holds what no pre-training wrote, or it cannot be written.
-    """
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        _refuse_foreign(out)
-        lock = Lock.take(out)
-    except OSError as error:
-        raise RunError(f"cannot write to {out}: {error.strerror}; choose another --out") from None
-    try:
-        lock.sign()
-        yield
-    finally:
-        lock.release()
 
 
 def finished(out: Path, identity: str) -> dict[str, Any] | None:
@@ -72,7 +51,7 @@ def clear(out: Path, keep: Set[str]) -> None:
             shutil.rmtree(each) if each.is_dir() else each.unlink()
 
 
-def _refuse_foreign(out: Path) -> None:
+def refuse_foreign(out: Path) -> None:
     """Nothing is ever written over that no pre-training wrote, such as a dataset or somebody's own model."""
     ours = {LOCK, HOLDER, CHECKPOINT, f".{CHECKPOINT}.part"}
     names = {each.name for each in out.iterdir()}

@@ -16,9 +16,10 @@ import orjson
 import polars as pl
 
 from augment.errors import FinetuneError, Interrupted
+from augment.lock import holding
 from augment.manifest import publish
 from augment.terminal import PLAIN_EVERY
-from finetune.pretrain.folder import CHECKPOINT, RECORD, clear, finished, held_folder, identity_of
+from finetune.pretrain.folder import CHECKPOINT, RECORD, clear, finished, identity_of, refuse_foreign
 from finetune.pretrain.lessons import lessons_of, wordings
 from finetune.pretrain.recipe import PretrainRecipe
 
@@ -70,7 +71,7 @@ def pretrain(
                 f"pre-training has no rows to {what}; give a larger source, or another validation share"
             )
     identity = identity_of(recipe, rows, held)
-    with held_folder(out):
+    with holding(out, refuse_foreign):
         if (record := finished(out, identity)) is not None:
             (out / CHECKPOINT).unlink(missing_ok=True)  # its process was killed between the manifest and this
             return Pretrained(out, record, already=True)
