@@ -71,6 +71,7 @@ NOT_RUN = {
     r"augment text .*--ray (auto|FIRST:6379) .*": "wants a Ray cluster; tests/test_executors.py starts one",
     r"ray start .*": "wants several machines",
     r"augment loop --recipe flows/recipes/tiny-loop.toml": "takes minutes; tests/finetune/test_loop.py runs smaller ones",
+    r"augment loop --recipe loop.toml --set .*": "takes minutes; tests/finetune/test_loop.py runs smaller ones",
     r"#SBATCH .*|head=.*|sleep 20|srun .*": "wants Slurm",
 }
 APART = {"serve": "serving ", "review": "http://127.0.0.1"}
@@ -330,6 +331,8 @@ def open_stage(place: Path, prefect: Server) -> Iterator[Stage]:
         sys.path.insert(0, ours)
         try:
             stage = Stage(place, names, environment, prefect)
+            asked = stage.written(card("loop.toml")).replace("questions.csv", "rows.jsonl")  # one row cannot be parted
+            (place / "loop.toml").write_text(asked)
             _prepare(stage)
             yield stage
         finally:
