@@ -30,6 +30,11 @@ T = TypeVar("T")
 
 @dataclass
 class Rounds:
+    """The stages of a loop, each a method. `failed` names those that could not be done, and why.
+
+    `away` tells that one of them was a server's fault, which may be over when it is tried again.
+    """
+
     planned: Planned
     stage: Stage
     shown: Shown

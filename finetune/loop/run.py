@@ -60,8 +60,9 @@ def loop(
         work = Rounds(planned, stage or Directly(), shown, halt or Halt())
         _write_validation(planned)
         rounds: list[dict[str, Any]] = []
+        based = work.base()
         pictures = work.pictures()
-        if work.base():
+        if based:
             rounds = list(work.every())
         record = _record(planned, rounds, pictures)
         failed = tuple(work.failed)
