@@ -102,7 +102,13 @@ def test_a_row_twice_and_a_file_that_is_no_longer_named_are_found(augment, place
     rows = pl.read_parquet(run / ROWS, glob=False)
     pl.concat([rows, rows.tail(1)]).write_parquet(run / ROWS)
     rehash(run)
-    assert told(augment, run)["rows"]["faults"] == [f"{rows['id'][-1]}: is there more than once"]
+    doubled, counted = told(augment, run)["rows"]["faults"]
+    assert doubled == f"{rows['id'][-1]}: is there more than once"
+    assert "and summary.json counts" in counted
+    rows.head(len(rows) - 1).write_parquet(run / ROWS)
+    rehash(run)
+    (lost,) = told(augment, run)["rows"]["faults"]
+    assert "and summary.json counts" in lost
     (run / "rejected.parquet").unlink()
     manifest = json.loads((run / "manifest.json").read_text())
     del manifest["files"]["rejected.parquet"]

@@ -91,7 +91,7 @@ def _texts(run: Path, manifest: dict[str, Any], scored: int) -> list[Check]:
     """The checks of a run of texts besides its files."""
     from augment.lineage import ROWS
     from augment.verify.rescored import check_rescored
-    from augment.verify.seeds import check_seeds, rows_of
+    from augment.verify.seeds import check_seeds, counted_in, rows_of
     from augment.verify.texts import check_rows
 
     rows, why = rows_of(run)
@@ -102,7 +102,10 @@ def _texts(run: Path, manifest: dict[str, Any], scored: int) -> list[Check]:
     if "columns" in manifest:
         return [Check("rows", "sifted from a file: nothing was generated")]
     seeds, known = check_seeds(run, manifest, rows)
-    checks = [seeds, check_rows(manifest, rows, known)]
+    made = check_rows(manifest, rows, known)
+    if (kept := counted_in(run, "kept")) not in (None, made.counts["rows"]):
+        made.blame(ROWS, f"has {counted(made.counts['rows'], 'generated row')}, and summary.json counts {kept:,}")
+    checks = [seeds, made]
     return [*checks, check_rescored(run, scored)] if scored else checks
 
 

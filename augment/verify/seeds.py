@@ -70,11 +70,17 @@ def _source(manifest: Mapping[str, Any]) -> tuple[pl.DataFrame | None, str]:
 
 def _all(run: Path, seeds: int) -> bool:
     """Whether the run published as many seeds as it had."""
+    return counted_in(run, "seeds") == seeds
+
+
+def counted_in(run: Path, name: str) -> int | None:
+    """A count of the run's summary; None where there is none."""
     try:
         summary = orjson.loads((run / "summary.json").read_bytes())
     except (OSError, orjson.JSONDecodeError):
-        return False
-    return isinstance(summary, dict) and summary.get("seeds") == seeds
+        return None
+    found = summary.get(name) if isinstance(summary, dict) else None
+    return found if isinstance(found, int) else None
 
 
 def rows_of(run: Path) -> tuple[pl.DataFrame | None, str]:
