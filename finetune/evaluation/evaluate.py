@@ -25,6 +25,7 @@ from augment.places import home
 from augment.replies import ReplyStore
 from finetune.evaluation.answering import answers_of, given
 from finetune.evaluation.card import evaluation_card
+from finetune.evaluation.exam import ExamCard
 from finetune.evaluation.floor import GOLD, ceiling, few_of, floor
 from finetune.evaluation.judging import judge
 from finetune.evaluation.plots import judge_plot, rates_plot, similarity_plot
@@ -107,10 +108,11 @@ def _scored(sitting: Sitting, paid: Paid, step: Callable[[str], None]) -> tuple[
     frames = list(given(exam, sitting.answers))
     with ReplyStore(home() / "replies.sqlite") as store:
         for each in sitting.candidates:
-            frames.append(answers_of(exam, each, manner(recipe), store, paid, partial(step, each.name)))
-            release = getattr(each.engine, "release", None)
-            if release is not None:
-                release()
+            try:
+                frames.append(answers_of(exam, each, manner(recipe), store, paid, partial(step, each.name)))
+            finally:  # also when it failed: whoever comes next needs the room
+                if (release := getattr(each.engine, "release", None)) is not None:
+                    release()
         beside = floor(exam, recipe.seed)
         if sitting.judge is not None:
             beside = pl.concat([beside, ceiling(exam)])
@@ -132,12 +134,16 @@ def by_rule(frame: pl.DataFrame) -> pl.DataFrame:
     return frame
 
 
+def dimensions_of(card: ExamCard) -> dict[str, list[dict[str, Any]]]:
+    """What a judge scores answers on, by the group of their rows."""
+    return {group.name: [each.model_dump() for each in group.dimensions] for group in card.groups}
+
+
 def _record(sitting: Sitting, scores: pl.DataFrame, beside: pl.DataFrame, paid: Paid) -> dict[str, Any]:
     exam, recipe = sitting.exam, sitting.recipe
     lines = table(scores)
     under = [{"name": each.pop("model"), **each} for each in table(beside)]
     apart = differences(scores, sitting.names[0])
-    groups = {group.name: [each.model_dump() for each in group.dimensions] for group in exam.card.groups}
     labels = exam.rows["label"].drop_nulls().value_counts(sort=True)
     lowest = [each for each in under if each["name"] != GOLD]
     return {
@@ -163,7 +169,7 @@ def _record(sitting: Sitting, scores: pl.DataFrame, beside: pl.DataFrame, paid: 
         "gold": [each for each in under if each["name"] == GOLD],
         "differences": apart,
         "histograms": histograms(scores),
-        "judge": {**sitting.judge.told(), "dimensions": groups} if sitting.judge else None,
+        "judge": {**sitting.judge.told(), "dimensions": dimensions_of(exam.card)} if sitting.judge else None,
         "paid": asdict(paid),
         "recipe": recipe.model_dump(mode="json", exclude={"out", "overwrite", "name"}),
         "verdict": verdict(lines, lowest, apart),
