@@ -58,6 +58,18 @@ def publish(folder: Path, files: Mapping[str, bytes], record: Mapping[str, Any])
         raise RunError(f"cannot write to {folder}: {error.strerror}; make room or choose another --out") from None
 
 
+def put(path: Path, content: bytes) -> None:
+    """Write one file beside its place, and rename it.
+
+    Raises:
+        RunError: it cannot be written, or the disk is full.
+    """
+    try:
+        _replace(path, content)
+    except OSError as error:
+        raise RunError(f"cannot write {path}: {error.strerror}; make room or choose another --out") from None
+
+
 def _replace(path: Path, content: bytes) -> None:
     beside = path.with_name(f".{path.name}.part")
     beside.write_bytes(content)

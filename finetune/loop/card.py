@@ -11,13 +11,13 @@ from finetune.evaluation.tables import markdown, plain
 from finetune.loop.recipe import CONTROL
 
 
-def loop_card(record: Mapping[str, Any], failed: Sequence[tuple[str, str]], file: Path | None) -> str:
-    """The report's text, from what loop.json holds; `file` is the recipe's, for the command that goes on."""
+def loop_card(record: Mapping[str, Any], failed: Sequence[tuple[str, str]], command: str) -> str:
+    """The report's text, from what loop.json holds; `command` is the one that goes on."""
     rows, rounds = record["rows"], record["rounds"]
     lines = [f"# {plain(record['name'])}", "", *verdicts(record), ""]
     if failed:
         lines += ["## Not done", "", *(f"* {plain(name)}: {plain(why, 500)}" for name, why in failed), ""]
-        lines += ["Everything else is as below. Mend that, and go on with", "", "```sh", command(file), "```", ""]
+        lines += ["Everything else is as below. Mend that, and go on with", "", "```sh", command, "```", ""]
     lines += [
         "## Round by round",
         "",
@@ -38,12 +38,12 @@ def loop_card(record: Mapping[str, Any], failed: Sequence[tuple[str, str]], file
             for name, told in record["pictures"].items()
         ]
         lines.append("")
-    return "\n".join([*lines, *_folders(record), "```sh", command(file), "```", ""])
+    return "\n".join([*lines, *_folders(record), "```sh", command, "```", ""])
 
 
-def command(file: Path | None) -> str:
-    """The command that makes this loop, or goes on with it."""
-    return shlex.join(["augment", "loop", "--recipe", str(file or "RECIPE.toml")])
+def command(file: Path | None, words: Sequence[str] = ()) -> str:
+    """The command that makes this loop, or goes on with it: the recipe's file and what was said besides."""
+    return shlex.join(["augment", "loop", "--recipe", str(file or "RECIPE.toml"), *words])
 
 
 def verdicts(record: Mapping[str, Any]) -> list[str]:
@@ -59,10 +59,8 @@ def verdicts(record: Mapping[str, Any]) -> list[str]:
         parts = [f"{_change(bases[name])} on the base"]
         if name in controls:
             parts.append(f"{_change(controls[name])} on the same seeds repeated ({told['steps']:,} steps each)")
-        mean = exam["means"][name]["mean"]
-        said.append(
-            f"* **{plain(name)}**: {exam['metric']} {mean:.3f} on {exam['rows']:,} questions; {'; '.join(parts)}."
-        )
+        mean = _mean(exam["means"].get(name))
+        said.append(f"* **{plain(name)}**: {exam['metric']} {mean} on {exam['rows']:,} questions; {'; '.join(parts)}.")
     return [f"After round {last['round']}:", "", *said]
 
 

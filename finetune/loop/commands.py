@@ -55,7 +55,8 @@ def loop(
             __import__(package)
     from finetune.loop.planned import planned
 
-    plan = planned(written, recipe)
+    told = [*(("--rounds", str(rounds)) if rounds is not None else ()), *(("--out", str(out)) if out else ())]
+    plan = planned(written, recipe, [*told, *(word for each in set_ or () for word in ("--set", each))])
     if dry_run:
         from dataclasses import asdict
 

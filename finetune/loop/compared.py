@@ -70,18 +70,14 @@ def rounds_apart(out: Path, rounds: Sequence[Mapping[str, Any]]) -> list[dict[st
     return found
 
 
-def label_scores(folder: Path, metric: str, seeds: pl.DataFrame) -> list[Label]:
-    """The mean score of each label's rows over all adapters (all models but the base), with the seeds that it has."""
-    scores = _scores(folder, metric).filter(pl.col("label").is_not_null())
-    if scores.is_empty():
-        return []
-    base = scores["model"][0]
-    rows = scores.filter(pl.col("model") != base).group_by("label").agg(pl.col(metric).mean(), pl.col("id").n_unique())
+def label_scores(folder: Path, metric: str, adapters: Sequence[str], seeds: pl.DataFrame) -> list[Label]:
+    """The mean score of each label's rows over the `adapters`, with the rows that have one and the label's seeds."""
+    known = pl.col("label").is_not_null() & pl.col(metric).is_not_null() & pl.col("model").is_in(list(adapters))
+    rows = _scores(folder, metric).filter(known).group_by("label").agg(pl.col(metric).mean(), pl.col("id").n_unique())
     counts = dict(seeds["label"].drop_nulls().value_counts().iter_rows())
     return [
         Label(label, count, float(score), int(counts.get(label, 0)))
         for label, score, count in rows.sort("label").iter_rows()
-        if score is not None
     ]
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import polars as pl
 
-from augment.manifest import settle
+from augment.manifest import put
 from finetune.lift.adapter import answered, conversation
 from finetune.lift.arms import REPEATED, arms_of
 from finetune.lift.pool import open_pool
@@ -18,12 +18,10 @@ def write_control(run: Path, path: Path | None, target: Path) -> int:
     `path` is where the source's files are, if they are not where the source says.
 
     Raises:
-        RunError: the run has no seed with an answer, or no variant.
+        RunError: the run has no seed with an answer, or no variant, or the disk is full.
     """
     pool = answered(open_pool(run, path))
     variants = pool.variants.filter(pl.col("parents").list.first().is_in(pool.seeds["id"].implode()))
     arm = next(each for each in arms_of(pool.seeds, variants, ()) if each.name == REPEATED)
-    beside = target.with_name(f".{target.name}.part")
-    beside.write_text("".join(conversation(*row) for row in arm.rows.select("prompt", "response").iter_rows()), "utf-8")
-    settle(beside, target)
+    put(target, "".join(conversation(*row) for row in arm.rows.select("prompt", "response").iter_rows()).encode())
     return len(arm.rows)

@@ -92,13 +92,12 @@ def _rounds(planned: Planned, gpu: Gpu | None) -> Iterator[Stage]:
                 which.total,
             )
         if recipe.rounds > 1:
-            count = _limited(len(planned.validation), evaluation.limit) * (1 + len(planned.names))
+            count = len(planned.validation) * (1 + len(planned.names))
             yield _asked(
                 f"round {number}: validate", count, planned.validation["response"], parameters, gpu, evaluation
             )
-        count = _limited(len(planned.exam), evaluation.limit) * models
-        gold = planned.exam["gold" if "gold" in planned.exam.columns else "response"]
-        yield _asked(f"round {number}: exam", count, gold, parameters, gpu, evaluation)
+        count = min(len(planned.exam), evaluation.limit or len(planned.exam)) * models
+        yield _asked(f"round {number}: exam", count, planned.exam["gold"], parameters, gpu, evaluation)
 
 
 def _asked(name: str, count: int, gold: pl.Series, parameters: int, gpu: Gpu | None, evaluation: Any) -> Stage:
@@ -110,10 +109,6 @@ def _asked(name: str, count: int, gold: pl.Series, parameters: int, gpu: Gpu | N
     )
     judged = f", each judged by {evaluation.judge}" if evaluation.judge else ""
     return Stage(name, f"{count:,} answers of some {each:,.0f} tokens{judged}", seconds)
-
-
-def _limited(count: int, limit: int | None) -> int:
-    return min(count, limit) if limit else count
 
 
 def _same(planned: Planned) -> bool:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
 
 from augment.errors import RecipeError
+from augment.images.exports.write import FORMATS
 from augment.plan import Plan, make_plan
 from augment.recipe import Recipe
+from augment.registry import closest
 from augment.resolved import resolved
-from finetune.evaluation.exam import open_exam, read_exam_card
+from filters.fold import fold
+from finetune.evaluation.exam import open_exam, read_exam_card, source_of
 from finetune.loop.recipe import LoopRecipe
 from finetune.model import open_base
 from finetune.recipe import method_of
@@ -31,10 +34,20 @@ class Amount:
         """As the recipe of an augmentation says it."""
         return {name: f"{times}x" for name, times in sorted(self.labels.items()) if times != self.n}
 
+    def and_more(self, more: Mapping[str | None, int]) -> Amount:
+        """With so many more for each seed of a label; None stands for every seed. No label gets fewer than before."""
+        every = more.get(None, 0)
+        names = [*self.labels, *(name for name in more if name is not None and name not in self.labels)]
+        labels = {name: self.labels.get(name, self.n) + more.get(name, 0) + every for name in names}
+        return Amount(self.n + every, labels)
+
 
 @dataclass(frozen=True)
 class Planned:
-    """A loop that can start. `first` is the plan of the first round's texts, with nobody to answer."""
+    """A loop that can start. `first` is the plan of the first round's texts, with nobody to answer.
+
+    `exam` has id, label, query and gold. `words` are what the user said on the command line besides the recipe.
+    """
 
     recipe: LoopRecipe
     file: Path | None
@@ -42,6 +55,7 @@ class Planned:
     names: tuple[str, ...]
     first: Plan
     exam: pl.DataFrame
+    words: tuple[str, ...] = ()
 
     @property
     def seeds(self) -> pl.DataFrame:
@@ -68,8 +82,10 @@ class Planned:
         return self.out / f"round-{number}"
 
 
-def planned(recipe: LoopRecipe, file: Path | None = None) -> Planned:
+def planned(recipe: LoopRecipe, file: Path | None = None, words: Sequence[str] = ()) -> Planned:
     """Check all that can be checked before anything is made; `file` is where the recipe is written.
+
+    `words` are what the user said besides it.
 
     Raises:
         AugmentError: a name, key or value is wrong, or a source, an exam or the base cannot be found.
@@ -90,7 +106,12 @@ def planned(recipe: LoopRecipe, file: Path | None = None) -> Planned:
         raise RecipeError(
             f"rounds = {recipe.rounds} are steered by validation rows, and there is none; raise validation"
         )
-    return Planned(recipe, file, out, tuple(recipe.names()), first, _exam(recipe, first))
+    if recipe.rounds > 1 and text.balance:
+        raise RecipeError(
+            f"rounds = {recipe.rounds}: [text] balance makes labels equally many, and rounds make more of the weak "
+            "ones; leave one out"
+        )
+    return Planned(recipe, file, out, tuple(recipe.names()), first, _exam(recipe, first), tuple(words))
 
 
 def checked(recipe: LoopRecipe) -> Recipe:
@@ -103,10 +124,19 @@ def checked(recipe: LoopRecipe) -> Recipe:
     text = text_of(recipe, out / "round-1" / "text", {})
     resolved(text)
     for number, name in enumerate(recipe.names()):
-        method_of(recipe.training(number, out / "round-1" / "text", out / name), "chat")
+        training = recipe.training(number, out / "round-1" / "text", out / name)
+        method_of(training, "chat")
+        if training.revision is not None:
+            raise RecipeError(
+                f"[finetune] revision: the exam would ask another one than '{training.revision}'; give base = FOLDER, "
+                "where that one is"
+            )
     for modality in PICTURED:
         if getattr(recipe, modality) is not None:
-            resolved(recipe.pictures(out / modality, modality)[0])
+            pictures, format = recipe.pictures(out / modality, modality)
+            resolved(pictures)
+            if format is not None and format not in FORMATS:
+                raise RecipeError(f"[{modality}] export: no format '{format}'; {closest(str(format), sorted(FORMATS))}")
     recipe.evaluation(None, [], out)
     recipe.pretraining()
     return text
@@ -123,23 +153,44 @@ def text_of(recipe: LoopRecipe, out: Path, n_by_label: Mapping[str, str]) -> Rec
 
 def exam_place(recipe: LoopRecipe) -> str:
     """The source of the exam; "" where it is what the augmentation holds out."""
-    told = recipe.evaluate
-    return str(told.get("exam") or (read_exam_card(str(told["card"])).source if told.get("card") else ""))
+    told, card = recipe.evaluate, str(recipe.evaluate.get("card") or "")
+    return str(told.get("exam") or (source_of(card, read_exam_card(card)) if card else ""))
 
 
 def _exam(recipe: LoopRecipe, first: Plan) -> pl.DataFrame:
     """The exam's rows.
 
     Raises:
-        RecipeError: there are none.
+        RecipeError: there are none, or nothing to score answers by, or the adapters could learn one of them.
     """
     asked = recipe.evaluation(None, [], recipe.folder)
-    if exam_place(recipe):
-        return open_exam(asked.card, file=asked.exam, path=asked.path, columns=asked.map, holdout=asked.holdout).rows
     held = first.exam.join(first.source.validation.select("id"), on="id", how="anti")
-    if held.is_empty():
+    if place := exam_place(recipe):
+        exam = open_exam(
+            asked.card,
+            file=asked.exam,
+            path=asked.path,
+            columns=asked.map,
+            holdout=asked.holdout,
+            everything=asked.everything,
+        ).rows
+        loose = len(exam) - int(fold(exam["query"]).is_in(fold(held["prompt"]).implode()).sum())
+        if loose:
+            raise RecipeError(
+                f"[evaluate] asks {loose:,} of the {len(exam):,} questions of {place} although [text] does not hold "
+                "them out, so that adapters may learn them; leave exam, card, holdout and everything out of [evaluate] "
+                "(the exam is then what [text] holds out), or name the same  exam = FILE  in both"
+            )
+    else:
+        exam = held.select("id", "label", pl.col("prompt").alias("query"), pl.col("response").alias("gold"))
+    if exam.is_empty():
         raise RecipeError(
             f'no exam: {first.source.name} holds nothing out; add  holdout = "20%"  to [text], or  exam = FILE  to '
             "[evaluate]"
         )
-    return held
+    if asked.judge is None and exam["gold"].null_count() == len(exam):
+        raise RecipeError(
+            f"the exam {place or first.source.name} has no gold answers, and [evaluate] names no judge, so that "
+            'nothing can be scored; add  judge = "openai:MODEL"  with a card, or a column of answers'
+        )
+    return exam

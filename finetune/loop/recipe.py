@@ -12,6 +12,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from augment.errors import RecipeError
 from augment.recipe import ImageRecipe, Model, PairedRecipe, Recipe, read_keys, share
+from augment.tables import one_line
+from finetune.evaluation.floor import BESIDE
 from finetune.evaluation.recipe import EvaluationRecipe
 from finetune.pretrain.recipe import PretrainRecipe
 from finetune.recipe import FinetuneRecipe, read_finetune_recipe
@@ -36,7 +38,8 @@ class LoopRecipe(BaseModel):
     """A loop, as written: tables with the keys of `augment text`, `image`, `paired`, `finetune` and `evaluate`.
 
     `validation` is the share of the seeds that nothing is made of and nothing learns, by which the next round is
-    steered. `adapters` are the fine-tunings, each with a `name` and what it has of its own beside `finetune`.
+    steered. `adapters` are the fine-tunings, each with a `name` and what it has of its own beside `finetune`. `seed`
+    is that of every table that names none.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -66,7 +69,9 @@ class LoopRecipe(BaseModel):
 
     def pretraining(self) -> PretrainRecipe | None:
         """How the base is made, where the recipe makes one."""
-        return None if self.pretrain is None else _read(PretrainRecipe, self.pretrain, "[pretrain]")
+        if self.pretrain is None:
+            return None
+        return _read(PretrainRecipe, {"seed": self.seed, **self.pretrain}, "[pretrain]")
 
     def augmentation(self, out: Path, n_by_label: Mapping[str, str]) -> Recipe:
         """The text augmentation of a round."""
@@ -92,8 +97,10 @@ class LoopRecipe(BaseModel):
         for name in found:
             if found.count(name) > 1:
                 raise RecipeError(f"two [[adapters]] are called '{name}'; give one another  name = …")
-            if name.endswith(CONTROL) or name != Path(name).name or name.startswith("."):
+            if name.endswith(CONTROL) or {Path(name).name, one_line(name)} != {name} or name.startswith("."):
                 raise RecipeError(f"[[adapters]] name '{name}' is no name for a folder of its own; write letters")
+            if name in BESIDE or Path(self.base).name in (name, f"{name}{CONTROL}"):
+                raise RecipeError(f"[[adapters]] name '{name}': the exam has another one of that name; choose another")
         return found
 
     def training(self, number: int, data: Path, out: Path, steps: int | None = None) -> FinetuneRecipe:
@@ -113,8 +120,9 @@ class LoopRecipe(BaseModel):
         ours: dict[str, Any] = {"base": self.base, "adapter": list(adapters), "out": out, "overwrite": False}
         if exam is not None:
             columns = {"prompt": "prompt", "response": "response", "label": "label"}
-            ours |= {"exam": str(exam), "map": columns, "path": None, "holdout": None, "everything": False}
-        return _read(EvaluationRecipe, {**table, **ours}, "[evaluate]")
+            whole = {"path": None, "holdout": None, "everything": False, "limit": None}  # all of it: it has each label
+            ours |= {"exam": str(exam), "map": columns, **whole}
+        return _read(EvaluationRecipe, {"seed": self.seed, **table, **ours}, "[evaluate]")
 
     def _table(self, name: str, number: int | None = None) -> dict[str, Any]:
         """One table with the base in its place, without what the loop decides.

@@ -19,7 +19,7 @@ from finetune.loop.halt import Halt
 from finetune.loop.planned import PICTURED, Amount, Planned
 from finetune.loop.recipe import CONTROL
 from finetune.loop.show import Shown
-from finetune.loop.stages import Made, augmented, evaluated, trained
+from finetune.loop.stages import Made, augmented, evaluated, freed, trained
 from finetune.loop.steer import steered
 from finetune.pretrain import Pretrained, pretrain
 from finetune.train import Trained
@@ -45,6 +45,7 @@ class Rounds:
     def attempt(self, name: str, work: Callable[[], T], told: Callable[[T], tuple[str, bool]]) -> T | None:
         """What a stage came to; None where it cannot be done, which leaves what does not hang on it to be done."""
         self.halt.check()
+        freed()
         self.shown.begin(name)
         try:
             done = work()
@@ -104,16 +105,10 @@ class Rounds:
             if told is None:
                 return
             yield told
-            more = {each["label"]: each["more"] for each in told["labels"]}
             if number == self.planned.recipe.rounds or not told["steered"]:
                 return
-            assert amount is not None and self.planned.amount is not None
-            if None in more:  # no labels: all alike
-                amount = Amount(amount.n + more[None], {})
-            else:
-                amount = Amount(
-                    amount.n, {name: amount.labels.get(name, amount.n) + each for name, each in more.items()}
-                )
+            assert amount is not None
+            amount = amount.and_more({each["label"]: each["more"] for each in told["labels"]})
 
     def round(self, number: int, amount: Amount | None) -> dict[str, Any] | None:
         """Make, train, ask; None where no variant could be made."""
@@ -189,7 +184,7 @@ class Rounds:
         """How well each label's validation rows were answered, and how many more variants a seed of it gets next."""
         if twin is None or self.planned.amount is None:
             return []
-        found = label_scores(twin.path, main_metric(twin.record), self.planned.seeds)
+        found = label_scores(twin.path, main_metric(twin.record), self.planned.names, self.planned.seeds)
         if not found:
             return [
                 {
@@ -220,8 +215,8 @@ class Rounds:
         asked = [folder / "adapters" / each["name"] for each in adapters]
         place = None if planned.recipe.evaluate.get("exam") or planned.recipe.evaluate.get("card") else run
         recipe = planned.recipe.evaluation(None, asked, folder / "exam")
-        if place is not None:
-            recipe = recipe.model_copy(update={"exam": str(place)})
+        if place is not None:  # a run does not keep where its source's files are
+            recipe = recipe.model_copy(update={"exam": str(place), "path": planned.first.recipe.path})
         done = self.staged(f"round {number}: exam", lambda: evaluated(recipe, self.shown, self.halt), _of_evaluation)
         if done is None:
             return None
@@ -267,7 +262,8 @@ def _of_training(done: Trained) -> tuple[str, bool]:
 
 def _of_evaluation(done: Evaluated) -> tuple[str, bool]:
     metric = main_metric(done.record)
-    told = ", ".join(f"{name} {each['mean']:.3f}" for name, each in means_of(done.path, metric).items())
+    means = {name: each["mean"] for name, each in means_of(done.path, metric).items()}
+    told = ", ".join(f"{name} {'-' if mean is None else f'{mean:.3f}'}" for name, mean in means.items())
     return f"{done.record['exam']['rows']:,} questions, {metric}: {told}", done.already
 
 

@@ -1,6 +1,6 @@
 """loop(planned): source, variants, adapters, exam, report; round after round, each stage where it was left.
 
-The folder: base/ (where the recipe makes one), images/ or paired/, validation.jsonl, a round-N/ for each round with its
+The folder: base/ (where the recipe makes one), image/ or paired/, validation.jsonl, a round-N/ for each round with its
 run text/, control.jsonl, adapters/, validation/ and exam/; README.md, loop.json and rounds.svg compare the rounds, and
 report.html shows every row; manifest.json is written last.
 """
@@ -14,14 +14,14 @@ from typing import Any
 
 from augment import __version__
 from augment.errors import RunError
-from augment.lock import LOCK, holding
-from augment.manifest import MANIFEST, publish, settle
+from augment.lock import HOLDER, LOCK, holding
+from augment.manifest import MANIFEST, publish, put
 from augment.pipeline import Directly, Stage
-from finetune.loop.card import loop_card
+from finetune.loop.card import command, loop_card
 from finetune.loop.compared import rounds_apart
 from finetune.loop.figure import draw
 from finetune.loop.halt import Halt
-from finetune.loop.planned import Planned
+from finetune.loop.planned import PICTURED, Planned
 from finetune.loop.rounds import VALIDATION, Rounds
 from finetune.loop.show import Shown
 
@@ -48,6 +48,8 @@ def loop(
 ) -> Looped:
     """Run every stage that is not there already, compare the rounds, and write the report.
 
+    manifest.json goes first and comes last: without it the report may tell of what was there before.
+
     `stage` runs named stretches of the work, `shown` is told of them, `halt` ends the one under way. A stage that
     fails leaves what does not hang on it to be done.
 
@@ -58,9 +60,10 @@ def loop(
     shown = shown or Shown()
     with holding(planned.out, _refuse_foreign):
         work = Rounds(planned, stage or Directly(), shown, halt or Halt())
+        (planned.out / MANIFEST).unlink(missing_ok=True)
         _write_validation(planned)
         rounds: list[dict[str, Any]] = []
-        based = work.base()
+        based = work.base()  # which may also be who writes of pictures
         pictures = work.pictures()
         if based:
             rounds = list(work.every())
@@ -68,33 +71,44 @@ def loop(
         failed = tuple(work.failed)
         written: dict[str, Any] = {
             RECORD: json.dumps(record, ensure_ascii=False, indent=1).encode() + b"\n",
-            "README.md": loop_card(record, failed, planned.file).encode(),
+            "README.md": loop_card(record, failed, command(planned.file, planned.words)).encode(),
             "rounds.svg": draw(record).encode(),
         }
         same = _bytes(planned.out / RECORD) == written[RECORD] and (planned.out / PAGE).is_file()
         if not same:
             (planned.out / PAGE).unlink(missing_ok=True)
         publish(planned.out, written, {"kind": "loop", "augment": __version__, "finished": not failed})
-        if failed:
-            (planned.out / MANIFEST).unlink()
-        elif rounds and not same:
+        if rounds and not failed and not same:
             work.staged("report", lambda: _page(planned, rounds), lambda done: (str(done), False))
-        return Looped(planned.out, record, failed, work.away)
+        if work.failed:
+            (planned.out / MANIFEST).unlink()
+        return Looped(planned.out, record, tuple(work.failed), work.away)
 
 
 def _refuse_foreign(out: Path) -> None:
-    ours = any((out / name).exists() for name in (LOCK, RECORD, VALIDATION))
-    if not ours and any(out.iterdir()):
+    """Nothing is written over that no loop wrote; a lock is in the folders of other verbs too."""
+    names = {each.name for each in out.iterdir()} - {LOCK, HOLDER}
+    if not names or _kind(out / RECORD) == "loop":
+        return
+    begun = {"base", VALIDATION, *(f".{name}.part" for name in (VALIDATION, RECORD)), *PICTURED}
+    strange = [each for each in names - begun if not each.startswith(("round-", *(f"{one}-" for one in PICTURED)))]
+    if strange or not (out / LOCK).exists():
         raise RunError(f"{out} is not empty and no loop's folder; choose another --out")
+
+
+def _kind(record: Path) -> Any:
+    try:
+        return json.loads(record.read_text("utf-8"))["kind"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def _write_validation(planned: Planned) -> None:
     """The validation rows as a file that `augment evaluate --exam` reads."""
     if planned.validation.is_empty():
+        (planned.out / VALIDATION).unlink(missing_ok=True)
         return
-    beside = planned.out / f".{VALIDATION}.part"
-    planned.validation.select("prompt", "response", "label").write_ndjson(beside)
-    settle(beside, planned.out / VALIDATION)
+    put(planned.out / VALIDATION, planned.validation.select("prompt", "response", "label").write_ndjson().encode())
 
 
 def _bytes(path: Path) -> bytes:

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
+import gc
 import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 import orjson
+import torch
 
-from augment.errors import AugmentError
+from augment.errors import AugmentError, EngineError
 from augment.executors import answering
-from augment.manifest import digest_of, manifest_of
+from augment.manifest import MANIFEST, digest_of, manifest_of
 from augment.pipeline import Stage, curate
-from augment.plan import Plan, open_plan
+from augment.plan import Plan, make_plan, open_plan
 from augment.recipe import Recipe
 from augment.summary import Tally
-from finetune.evaluation.evaluate import RECORD, Evaluated, evaluate
+from finetune.evaluation.evaluate import RECORD, Evaluated, dimensions_of, evaluate
 from finetune.evaluation.recipe import EvaluationRecipe
 from finetune.evaluation.sitting import sit
 from finetune.loop.halt import Halt
@@ -58,12 +60,19 @@ class Named:
 def augmented(recipe: Recipe, name: str, stage: Stage, shown: Shown, halt: Halt) -> Made:
     """The run of a recipe, as `augment text`, `image` or `paired` make it; engines give back their memory after it.
 
+    A run that is there needs nobody to answer: the server that wrote it may have made room for a judge.
+
     Raises:
         AugmentError: as `curate`.
     """
-    plan = open_plan(recipe)
+    try:
+        plan = open_plan(recipe)
+    except EngineError:
+        if (made := _left(recipe)) is None:
+            raise
+        return made
     counts = _published(plan)
-    if counts is not None:
+    if counts is not None and manifest_of(plan.out)["fingerprint"] == plan.fingerprint:
         return Made(plan.out, plan.fingerprint, counts, already=True)
     tally = Tally()
 
@@ -81,17 +90,37 @@ def augmented(recipe: Recipe, name: str, stage: Stage, shown: Shown, halt: Halt)
     return Made(done.path, plan.fingerprint, done.summary.to_dict(), already=False)
 
 
+def freed() -> None:
+    """Give back what a finished or failed stage still holds of a GPU: whoever is next may be another allocator."""
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
 def _published(plan: Plan) -> dict[str, Any] | None:
-    """The counts of the plan's run, where it is there and whole."""
+    """The counts of the run in the plan's folder, where one is there and whole."""
     try:
         manifest = manifest_of(plan.out)
         whole = all(digest_of(plan.out / name) == told for name, told in manifest["files"].items())
     except (AugmentError, OSError):
         return None
-    if manifest["fingerprint"] != plan.fingerprint or not whole:
+    if not whole:
         return None
     counts: dict[str, Any] = orjson.loads((plan.out / "summary.json").read_bytes())
     return counts
+
+
+def _left(recipe: Recipe) -> Made | None:
+    """The run of a recipe whose engine is away, by what can be known without it: the recipe and all rows."""
+    plan = make_plan(recipe, None)
+    counts = _published(plan)
+    if counts is None:
+        return None
+    manifest = manifest_of(plan.out)
+    told = (manifest["recipe"], manifest["source"]["fingerprint"], manifest.get("content"))
+    if told != (plan.recipe.decisive(), plan.source.fingerprint, plan.content):
+        return None
+    return Made(plan.out, manifest["fingerprint"], counts, already=True)
 
 
 def trained(recipe: FinetuneRecipe, shown: Shown, halt: Halt) -> Trained:
@@ -109,14 +138,35 @@ def trained(recipe: FinetuneRecipe, shown: Shown, halt: Halt) -> Trained:
 def evaluated(recipe: EvaluationRecipe, shown: Shown, halt: Halt) -> Evaluated:
     """The evaluation of a recipe, as `augment evaluate` does it, in the place of another one in its folder.
 
+    One that is there needs no judge: its server may have made room for who writes the next round.
+
     Raises:
         AugmentError: as `sit` and `evaluate`.
     """
-    sitting = sit(recipe)
+    try:
+        sitting = sit(recipe)
+    except EngineError:
+        if recipe.judge is None or (judged := _judged(recipe)) is None:
+            raise
+        return judged
     if _identity(sitting.out / RECORD) not in (None, sitting.identity):
         sitting = dataclasses.replace(sitting, recipe=recipe.model_copy(update={"overwrite": True}))
     with halt.told_to(sitting.drain), shown.sitting() as step:
         return evaluate(sitting, step)
+
+
+def _judged(recipe: EvaluationRecipe) -> Evaluated | None:
+    """The evaluation of a recipe whose judge is away, by what can be known without it: all but the judge's revision."""
+    sitting = sit(recipe.model_copy(update={"judge": None}))
+    try:
+        record: dict[str, Any] = json.loads((sitting.out / RECORD).read_text("utf-8"))
+        there = record["exam"]["fingerprint"], record["models"], record["recipe"], record["judge"]["dimensions"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    written = recipe.model_dump(mode="json", exclude={"out", "overwrite", "name"})
+    who = [each.told() for each in sitting.candidates]
+    same = there == (sitting.exam.fingerprint, who, written, dimensions_of(sitting.exam.card))
+    return Evaluated(sitting.out, record, already=True) if same and (sitting.out / MANIFEST).is_file() else None
 
 
 def _identity(record: Path) -> str | None:

@@ -8,15 +8,23 @@ import shutil
 import signal
 import subprocess
 import time
+from pathlib import Path
 
 import orjson
 import polars as pl
 import pytest
 
+from augment.errors import Interrupted
 from augment.recipe import read_recipe
 from augment.reopen import sources_of
+from augment.sources import open_source
+from finetune.loop.halt import Halt
+from finetune.loop.planned import planned
+from finetune.loop.recipe import read_loop_recipe
+from finetune.loop.run import loop
 from tests.finetune.bases import save_base
 from tests.finetune.loops import command, made_in, ours, record_of, run, write_recipe
+from tests.server import serve
 
 
 @pytest.fixture(scope="module")
@@ -229,6 +237,55 @@ def test_stopped_it_ends_the_stage_and_says_how_to_go_on(tmp_path, base):
     assert process.returncode == 130, err
     assert f"augment loop --recipe {recipe}" in err
     assert "Traceback" not in err
+
+
+def test_what_is_there_needs_neither_its_llm_nor_its_judge(tmp_path, base):
+    with serve() as server:
+        llm = f'llm = "openai:test-model"\nbase_url = "{server.url}"\nfilters = "none"\ngenerators = ["paraphrase"]'
+        judge = f'judge = "openai:test-model"\njudge_url = "{server.url}"'
+        recipe = write_recipe(tmp_path, base, rounds=1, text=llm, evaluate=judge)
+        recipe.write_text(recipe.read_text("utf-8").replace('\n[[adapters]]\nadapter = "nlora"\n', ""))
+        words = ("--recipe", recipe, "--set", "text.limit=6", "--out", "here")
+        first = run(tmp_path, *words)
+        assert first.returncode == 0, first.stderr
+    report = (tmp_path / "here/README.md").read_text("utf-8")
+    assert f"augment loop --recipe {recipe} --out here --set text.limit=6" in report
+    done = run(tmp_path, *words)
+    assert done.returncode == 0, done.stderr
+    assert repeated(done) == set()
+    assert (tmp_path / "here/README.md").read_text("utf-8") == report
+    asked = run(tmp_path, *words, "--set", "evaluate.votes=2")
+    assert asked.returncode == 2
+    assert "round 1: exam" in asked.stderr and "Traceback" not in asked.stderr
+    made = run(tmp_path, *words, "--set", "text.n=2x")
+    assert made.returncode == 2
+    assert "round 1: augment" in made.stderr and "Traceback" not in made.stderr
+
+
+def test_rows_without_labels_from_files_elsewhere(tmp_path, base):
+    seeds = open_source("sample-zh", holdout=0.0).seeds.select(question="prompt", answer="response")
+    (tmp_path / "elsewhere").mkdir()
+    seeds.write_ndjson(tmp_path / "elsewhere/rows.jsonl")
+    recipe = write_recipe(tmp_path, base, text='path = "elsewhere"\nholdout = "20%"')
+    told = recipe.read_text("utf-8").replace('\n[[adapters]]\nadapter = "nlora"\n', "").replace('card = "sample"', "")
+    recipe.write_text(told.replace('"sample"\nn', '"mine"\nn'))
+    done = run(tmp_path, "--recipe", recipe)
+    assert done.returncode == 0, done.stderr
+    record = record_of(tmp_path / "loops/small")
+    assert [each["amount"] for each in record["rounds"]] == [{"n": 1, "labels": {}}, {"n": 2, "labels": {}}]
+    assert record["rounds"][1]["exam"]["over_control"]
+
+
+def test_a_loop_under_way_has_no_manifest(again, monkeypatch):
+    monkeypatch.chdir(again)
+    folder = again / "loops/small"
+    plan = planned(read_loop_recipe({}, Path("small.toml"), ["text.seed=5"]), Path("small.toml"))
+    assert (folder / "manifest.json").is_file()
+    halt = Halt()
+    halt()
+    with pytest.raises(Interrupted):
+        loop(plan, halt=halt)
+    assert not (folder / "manifest.json").exists()
 
 
 def test_pictures_are_made_and_written_for_their_trainers(tmp_path, base):

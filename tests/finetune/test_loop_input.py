@@ -7,8 +7,15 @@ import re
 import tomllib
 from pathlib import Path
 
+import polars as pl
 import pytest
 
+from augment.errors import RunError
+from augment.manifest import put
+from augment.sources import open_source
+from finetune.loop.compared import label_scores
+from finetune.loop.planned import Amount
+from finetune.loop.recipe import read_loop_recipe
 from finetune.loop.steer import Label, shrunk, steered
 from tests.finetune.bases import ROOT, save_base
 from tests.finetune.loops import write_recipe
@@ -47,6 +54,14 @@ def base(tmp_path_factory):
         (["nonsense"], "is not TABLE.KEY=VALUE"),
         (["pretrain.steps=0"], "[pretrain] steps"),
         (["image.source=nowhere-at-all"], "nowhere-at-all"),
+        (["image.source=sample-images", "image.export=imagefoldr"], "[image] export: no format 'imagefoldr'; did you"),
+        (["adapters.0.name=tiny"], "the exam has another one of that name"),
+        (["adapters.0.name=gold answers"], "the exam has another one of that name"),
+        (["adapters.0.name=a  b"], "is no name for a folder"),
+        (["finetune.revision=abc"], "[finetune] revision: the exam would ask another one"),
+        (["text.balance=label"], "[text] balance makes labels equally many"),
+        (["evaluate.everything=true"], "questions of sample although [text] does not hold them out"),
+        (["text.holdout=5%"], "questions of sample although [text] does not hold them out"),
     ],
 )
 def test_a_wrong_recipe_is_one_line_and_nothing_is_made(augment, place, base, changes, told):
@@ -56,6 +71,108 @@ def test_a_wrong_recipe_is_one_line_and_nothing_is_made(augment, place, base, ch
     assert told in ran.err
     assert "Traceback" not in ran.err
     assert not (place / "loops").exists()
+
+
+def rows_of(source: str) -> list[dict[str, str]]:
+    seeds = open_source(source, holdout=0.0).seeds
+    return [{"question": prompt, "answer": answer} for prompt, answer in seeds.select("prompt", "response").iter_rows()]
+
+
+def write_rows(file: Path, rows: list[dict[str, str]]) -> Path:
+    file.write_text("\n".join(json.dumps(row, ensure_ascii=False) for row in rows), "utf-8")
+    return file
+
+
+@pytest.mark.parametrize(
+    ("text", "evaluate"),
+    [
+        ("holdout = 0.2", 'exam = "mine.jsonl"'),  # all rows of the source itself
+        ("", 'exam = "mine.jsonl"\nholdout = 0.3'),  # a share that the source does not hold out
+        ('exam = "other.jsonl"', 'exam = "third.jsonl"'),  # what is held out is another exam
+        ("", 'exam = "run"'),  # of a run the rows that it published are held out, not its exam
+    ],
+)
+def test_an_exam_that_the_texts_do_not_hold_out_is_refused(augment, place, base, text, evaluate):
+    chinese = rows_of("sample-zh")
+    english = [each for each in rows_of("sample") if each not in chinese]
+    write_rows(place / "mine.jsonl", chinese)
+    write_rows(place / "other.jsonl", english[:20])
+    write_rows(place / "third.jsonl", english[20:])
+    if "run" in evaluate:
+        run = augment("text", "--source", "mine.jsonl", "--holdout", "20%", "--n", "1x", "--limit", 5, "--out", "run")
+        assert run.code == 0, run.err
+    recipe = write_recipe(place, base, rounds=1, text=text, evaluate=evaluate)
+    recipe.write_text(
+        recipe.read_text("utf-8").replace('"sample"\nn', '"mine.jsonl"\nn').replace('card = "sample"', "")
+    )
+    ran = augment("loop", "--recipe", recipe)
+    assert ran.code == 2
+    assert "although [text] does not hold them out" in ran.err
+    assert not (place / "loops").exists()
+
+
+def test_an_exam_without_gold_answers_needs_a_judge(augment, place, base):
+    chinese = rows_of("sample-zh")
+    english = [{"question": each["question"]} for each in rows_of("sample") if each not in chinese]
+    write_rows(place / "asked.jsonl", english)
+    recipe = write_recipe(place, base, evaluate='exam = "asked.jsonl"', text="path = 'unset'")
+    told = recipe.read_text("utf-8").replace('"sample"\nn', '"sample-zh"\nn').replace("path = 'unset'\n", "")
+    recipe.write_text(told.replace('card = "sample"', ""))
+    ran = augment("loop", "--recipe", recipe)
+    assert ran.code == 2
+    assert "asked.jsonl has no gold answers" in ran.err
+
+
+def test_what_other_verbs_or_people_wrote_is_left_alone(augment, place, base):
+    recipe = write_recipe(place, base)
+    assert augment("text", "--source", "sample", "--n", "1x", "--limit", 3, "--out", "run").code == 0
+    (place / "mine").mkdir()
+    (place / "mine/validation.jsonl").write_text("mine")
+    before = {path: path.read_bytes() for name in ("run", "mine") for path in (place / name).rglob("*.*")}
+    for name in ("run", "mine"):
+        ran = augment("loop", "--recipe", recipe, "--out", name)
+        assert ran.code == 2
+        assert f"{name} is not empty and no loop's folder" in ran.err
+    assert before == {path: path.read_bytes() for name in ("run", "mine") for path in (place / name).rglob("*.*")}
+
+
+def test_the_steering_asks_every_validation_row_and_the_exam_so_many(place, base):
+    recipe = read_loop_recipe({}, write_recipe(place, base))
+    assert recipe.evaluation(Path("validation.jsonl"), [], Path("out")).limit is None
+    assert recipe.evaluation(None, [], Path("out")).limit == 12
+
+
+def test_a_label_keeps_what_earlier_rounds_gave_it():
+    amount = Amount(2, {}).and_more({"weak": 4, "strong": 0})
+    assert amount.by_label() == {"weak": "6x"}
+    later = amount.and_more({"strong": 3})  # of `weak` no answer was scored
+    assert (later.n, later.by_label()) == (2, {"weak": "6x", "strong": "5x"})
+    alike = later.and_more({None: 2})
+    assert (alike.n, alike.by_label()) == (4, {"weak": "8x", "strong": "7x"})
+
+
+def test_labels_are_scored_by_the_adapters_rows_that_have_a_score(tmp_path):
+    lines = [
+        {"model": model, "id": id, "label": label, "query": id, "cosine": score}
+        for model, scores in {"base": (0, 0, 0), "mine": (0.2, 0.4, None), "somebody's": (1, 1, 1)}.items()
+        for id, label, score in zip("123", ("a", "a", "b"), scores, strict=True)
+    ]
+    pl.DataFrame(lines, strict=False).write_parquet(tmp_path / "scores.parquet")
+    found = label_scores(tmp_path, "cosine", ["mine"], pl.DataFrame({"label": ["a", "b", "b", None]}))
+    assert [(each.name, each.rows, each.seeds) for each in found] == [("a", 2, 1)]
+    assert found[0].score == pytest.approx(0.3)
+
+
+def test_a_file_that_cannot_be_written_is_one_line(tmp_path):
+    with pytest.raises(RunError, match="cannot write .*; make room"):
+        put(tmp_path / "nowhere/control.jsonl", b"")
+
+
+def test_one_seed_is_that_of_every_table_without_one(place, base):
+    recipe = read_loop_recipe({}, write_recipe(place, base), ["seed=7", "pretrain.steps=3", "text.seed=5"])
+    assert recipe.evaluation(None, [], Path("out")).seed == recipe.training(0, Path("data"), Path("out")).seed == 7
+    assert recipe.pretraining().seed == 7
+    assert recipe.augmentation(Path("out"), {}).seed == 5
 
 
 def test_a_recipe_of_another_verb_is_told(augment, place):
@@ -110,8 +227,6 @@ def test_the_gpu_recipe_tells_memory_and_time_of_its_seven_billion(augment, plac
 
 @pytest.mark.parametrize("file", sorted((ROOT / "flows/recipes").glob("*-loop.toml")), ids=lambda file: file.stem)
 def test_every_key_of_a_bundled_loop_is_known(file, monkeypatch):
-    from finetune.loop.recipe import read_loop_recipe
-
     recipe = read_loop_recipe({}, file)
     assert recipe.augmentation(Path("out"), {}).n
     assert recipe.evaluation(None, [], Path("out")).max_tokens
