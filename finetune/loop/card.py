@@ -130,7 +130,7 @@ def _steering(rounds: Sequence[Mapping[str, Any]]) -> list[str]:
     """Each label's validation score round by round, and what a seed of it gets in the next one."""
     told = [each for each in rounds if each["labels"] and each["labels"][0]["label"] is not None]
     if not told:
-        return ["Rows have no labels, so that each round makes as many more of every seed.", ""]
+        return ["No label's rows have a score, so that the next round makes as many more of every seed.", ""]
     names = [each["label"] for each in told[0]["labels"]]
     headings = ["label", "seeds", "rows"]
     for each in told:

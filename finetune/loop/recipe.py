@@ -26,8 +26,8 @@ TAKEN: dict[str, tuple[str, ...]] = {
     "text": ("out", "overwrite", "validation", "n_by_label", "incremental"),
     "image": ("out", "overwrite", "incremental"),
     "paired": ("out", "overwrite", "incremental"),
-    "finetune": ("data", "out", "overwrite", "validation", "map", "task", "name"),
-    "adapters": ("data", "out", "overwrite", "validation", "map", "task", "base", "revision"),
+    "finetune": ("data", "out", "overwrite", "validation", "patience", "map", "task", "name"),
+    "adapters": ("data", "out", "overwrite", "validation", "patience", "map", "task", "base", "revision"),
     "evaluate": ("base", "adapter", "answers", "out", "overwrite"),
     "pretrain": (),
 }

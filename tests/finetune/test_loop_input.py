@@ -40,6 +40,7 @@ def base(tmp_path_factory):
         (["text.out=here"], "[text] out: the loop decides that itself"),
         (["evaluate.adapter=mine"], "[evaluate] adapter: the loop decides that itself"),
         (["finetune.rang=4"], "'rang'"),
+        (["finetune.patience=2"], "[finetune] patience: the loop decides that itself"),
         (["adapters.0.adapter=nlaura"], "nlaura"),
         (["adapters.7.rank=4"], "there are 2 of these; write 0 to 1"),
         (["adapters.0.name=ba-lora"], "two [[adapters]] are called 'ba-lora'"),
