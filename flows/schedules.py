@@ -54,7 +54,7 @@ def serve(files: Sequence[Path], flags: Mapping[str, Any], alert_url: str | None
         RecipeError: a recipe or schedule is wrong.
         RunError: there is no Prefect server, or only one that would end with this process.
     """
-    planned = [_read(file, flags) for file in files]
+    planned = [read_served(file, flags) for file in files]
     names = [each.name for each in planned]
     doubled = next((name for name in names if names.count(name) > 1), None)
     if doubled is not None:
@@ -119,7 +119,12 @@ class Served:
     schedule: Schedule
 
 
-def _read(file: Path, flags: Mapping[str, Any]) -> Served:
+def read_served(file: Path, flags: Mapping[str, Any]) -> Served:
+    """The recipe in `file` with its schedule, over which `flags` (unset ones are None) win.
+
+    Raises:
+        RecipeError: one of them is wrong.
+    """
     verb = verb_for(file)
     recipe = verb.to_serve(file)
     schedule = read_schedule(flags, file)

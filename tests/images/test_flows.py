@@ -27,11 +27,10 @@ def test_a_flow_of_pictures_is_the_same_run(prefect: Server, tmp_path, verb, n):
 
 
 def test_a_recipe_of_pictures_is_served_as_its_own_flow(tmp_path):
-    from augment.recipe import Schedule, read_recipe
-    from flows.schedules import deployment
+    from flows.schedules import deployment, read_served
 
     recipe = tmp_path / "nightly.toml"
     recipe.write_text('modality = "paired"\nsource = "sample-images"\nn = "2x"\n[schedule]\ncron = "0 2 * * *"\n')
-    made = deployment(read_recipe({}, recipe), Schedule(cron="0 2 * * *"))
+    made = deployment(read_served(recipe, {}))
     assert made.entrypoint == "flows.paired.paired"
     assert made.parameters["recipe"]["n"] == "2x"
