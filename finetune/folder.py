@@ -22,6 +22,8 @@ from finetune.trainer import COMPLETE
 
 CHECKPOINTS = "checkpoints"
 TRAINING = "training.json"
+SAVING = ".saving-"
+"""What the name of the folder begins with in which a finished training is written before it is put in its place."""
 
 
 @contextmanager
@@ -75,6 +77,8 @@ def _finished(prepared: Prepared) -> dict[str, Any] | None:
     out = prepared.out
     if (done := _record_in(out)) is not None:
         return done
+    for each in out.glob(f"{SAVING}*"):  # of a process that was killed while it published
+        shutil.rmtree(each)
     checkpoints = out / CHECKPOINTS
     checkpoints.mkdir(exist_ok=True)
     for each in checkpoints.glob("checkpoint-*"):

@@ -30,7 +30,7 @@ from finetune.batches import Flattened, Padded, check_packing
 from finetune.card import training_card
 from finetune.curves import draw
 from finetune.export import export
-from finetune.folder import CHECKPOINTS, TRAINING, folder_of, last_checkpoint
+from finetune.folder import CHECKPOINTS, SAVING, TRAINING, folder_of, last_checkpoint
 from finetune.memory import enough_memory
 from finetune.model import load
 from finetune.objectives.readout import Readout
@@ -228,7 +228,7 @@ def _publish(prepared: Prepared, trainer: AdapterTrainer, record: dict[str, Any]
     """Write the finished folder, each file beside its place first, the manifest last."""
     out = prepared.out
     model = cast(PeftModel, trainer.accelerator.unwrap_model(trainer.model))
-    with tempfile.TemporaryDirectory(prefix=".saving-", dir=out) as name:
+    with tempfile.TemporaryDirectory(prefix=SAVING, dir=out) as name:
         folder = Path(name)
         model.save_pretrained(str(folder))
         prepared.tokenizer.save_pretrained(folder)

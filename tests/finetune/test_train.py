@@ -139,10 +139,14 @@ def test_killed_it_goes_on_to_the_same_bytes(tmp_path, base, run, method):
     killed.wait()
     assert not (out / "manifest.json").exists()
     (out / "checkpoints/checkpoint-99").mkdir()  # as if it had been killed while it saved
+    (out / ".saving-half").mkdir()  # and while it published
+    (out / ".saving-half" / ADAPTER).write_bytes(b"half")
     done = subprocess.run([*command, "--out", str(out)], capture_output=True, text=True, env=ours())
     assert done.returncode == 0, done.stderr
     assert "going on at step" in done.stderr
     assert_same(tmp_path / "whole", out)
+    assert not list(out.glob(".saving-*"))
+    assert not any("saving" in name for name in json.loads((out / "manifest.json").read_text())["files"])
     histories = [json.loads((each / "training.json").read_text())["history"] for each in (tmp_path / "whole", out)]
     assert histories[0] == histories[1]
 
