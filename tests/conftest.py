@@ -61,9 +61,12 @@ def prefect(tmp_path_factory: pytest.TempPathFactory) -> Iterator[prefect_server
 
 
 @pytest.fixture(scope="session")
-def stage(tmp_path_factory: pytest.TempPathFactory, prefect: prefect_server.Server) -> Iterator[Any]:
+def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     """Where the commands of READMEs and helps are run, the same for all of them."""
     from tests.commands import open_stage
 
-    with open_stage(tmp_path_factory.mktemp("stage"), prefect) as opened:
+    with (  # what the READMEs serve stays on a server, which would not be as others expect it
+        prefect_server.serve(tmp_path_factory.mktemp("prefect")) as server,
+        open_stage(tmp_path_factory.mktemp("stage"), server) as opened,
+    ):
         yield opened
