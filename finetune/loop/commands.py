@@ -45,12 +45,7 @@ def loop(
     from finetune.loop.recipe import read_loop_recipe
 
     written = read_loop_recipe({"rounds": rounds, "out": out}, recipe, set_ or ())
-    for package, extra in (
-        ("torch", "finetune"),
-        ("scipy", "evaluate"),
-        ("altair", "evaluate"),
-        ("sklearn", "evaluate"),
-    ):
+    for package, extra in (("torch", "finetune"), *((name, "evaluate") for name in ("scipy", "altair", "sklearn"))):
         with needs(package, extra):
             __import__(package)
     from finetune.loop.planned import planned

@@ -76,7 +76,7 @@ def label_scores(folder: Path, metric: str, adapters: Sequence[str], seeds: pl.D
     rows = _scores(folder, metric).filter(known).group_by("label").agg(pl.col(metric).mean(), pl.col("id").n_unique())
     counts = dict(seeds["label"].drop_nulls().value_counts().iter_rows())
     return [
-        Label(label, count, float(score), int(counts.get(label, 0)))
+        Label(label, count, _rounded(float(score)) or 0.0, int(counts.get(label, 0)))
         for label, score, count in rows.sort("label").iter_rows()
     ]
 
